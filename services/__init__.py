@@ -1,0 +1,1 @@
+"""The processes of the pipeline and its operators' tools."""

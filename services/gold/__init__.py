@@ -1,0 +1,1 @@
+"""Refresh the analytics tables that a change set touches."""

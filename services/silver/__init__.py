@@ -1,0 +1,1 @@
+"""Turn landed objects into typed, checked, merged rows."""

@@ -1,0 +1,137 @@
+"""Events: CloudEvents 1.0 as JSON on Kafka. An event is a hint to look; the ledger is the truth."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import unquote_plus
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.errors import UndecodableEvent
+
+_NAMESPACE = uuid.UUID("b4f1a9f0-0a1d-5a57-9b1c-3b1e3d3f6a11")
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    schema_version: Literal[1] = 1
+
+
+class ObjectRef(_Data):
+    """A version of an object; an empty version id means the newest."""
+
+    bucket: str
+    key: str
+    version_id: str = ""
+    is_removal: bool = False
+
+
+class SilverChange(_Data):
+    """A committed change set of one dataset."""
+
+    dataset: str
+    change_set_id: str
+    object_id: str | None = None
+
+
+class GoldRefresh(_Data):
+    """The models that one refresh brought up to date."""
+
+    models: list[str]
+    change_set_ids: list[str]
+    rows_written: dict[str, int]
+
+
+class CloudEvent(BaseModel):
+    """The CloudEvents envelope, attributes as the specification names them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: Literal["medallion.bronze.ready", "medallion.silver.ready", "medallion.gold.ready"]
+    subject: str
+    time: datetime
+    datacontenttype: str = "application/json"
+    data: dict[str, Any]
+
+    def encode(self) -> bytes:
+        """Return the event as it travels."""
+        return self.model_dump_json().encode()
+
+
+def _event(kind: Any, source: str, subject: str, time: datetime, data: _Data, identity: str) -> bytes:
+    event = CloudEvent(
+        id=str(uuid.uuid5(_NAMESPACE, f"{kind}\n{identity}")),
+        source=source,
+        type=kind,
+        subject=subject,
+        time=time,
+        data=data.model_dump(),
+    )
+    return event.encode()
+
+
+def bronze_ready(ref: ObjectRef, time: datetime) -> bytes:
+    """Encode BronzeReady: an object version reached the bronze bucket. The id depends on the version alone."""
+    identity = f"{ref.bucket}\n{ref.key}\n{ref.version_id}"
+    return _event("medallion.bronze.ready", "medallion/ingestor", f"{ref.bucket}/{ref.key}", time, ref, identity)
+
+
+def silver_ready(change: SilverChange, time: datetime) -> bytes:
+    """Encode SilverReady: a change set was committed. The id depends on the change set alone."""
+    return _event("medallion.silver.ready", "medallion/silver", change.dataset, time, change, change.change_set_id)
+
+
+def gold_ready(refresh: GoldRefresh, time: datetime) -> bytes:
+    """Encode GoldReady: models were refreshed from these change sets."""
+    identity = "\n".join([*refresh.models, *refresh.change_set_ids])
+    return _event("medallion.gold.ready", "medallion/gold", ",".join(refresh.models), time, refresh, identity)
+
+
+def read_bronze_ready(raw: bytes) -> Sequence[ObjectRef]:
+    """Return the objects a bronze-ready message speaks of: one of ours, or an S3 notification with its Records.
+
+    S3 keys arrive URL-encoded with plus signs for spaces. Raises UndecodableEvent.
+    """
+    body = _json(raw)
+    try:
+        if "Records" in body:
+            return [_from_record(record) for record in body["Records"]]
+        event = CloudEvent.model_validate(body)
+        if event.type != "medallion.bronze.ready":
+            raise UndecodableEvent(f"an event of type {event.type} does not belong on bronze-ready")
+        return [ObjectRef.model_validate(event.data)]
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise UndecodableEvent(f"not a bronze-ready event: {error}") from error
+
+
+def read_silver_ready(raw: bytes) -> SilverChange:
+    """Return the change set a silver-ready message speaks of. Raises UndecodableEvent."""
+    body = _json(raw)
+    try:
+        return SilverChange.model_validate(CloudEvent.model_validate(body).data)
+    except ValidationError as error:
+        raise UndecodableEvent(f"not a silver-ready event: {error}") from error
+
+
+def _json(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UndecodableEvent(f"not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise UndecodableEvent(f"a JSON object was expected, not {type(body).__name__}")
+    return body
+
+
+def _from_record(record: dict[str, Any]) -> ObjectRef:
+    s3 = record["s3"]
+    return ObjectRef(
+        bucket=s3["bucket"]["name"],
+        key=unquote_plus(s3["object"]["key"]),
+        version_id=s3["object"].get("versionId") or "",
+        is_removal=str(record.get("eventName", "")).startswith("s3:ObjectRemoved"),
+    )
