@@ -1,0 +1,98 @@
+"""The catalog: all dataset contracts of a folder, read and checked with errors that name file, line and remedy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from shared.dataset import Dataset
+from shared.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The datasets by name."""
+
+    datasets: Mapping[str, Dataset]
+
+    def for_key(self, object_key: str) -> Dataset | None:
+        """Return the dataset that claims an object key: its first folder is the dataset's name."""
+        folder, slash, rest = object_key.partition("/")
+        return self.datasets.get(folder) if slash and rest else None
+
+    def __getitem__(self, name: str) -> Dataset:
+        if name not in self.datasets:
+            raise ConfigurationError(
+                f"no dataset is called {name!r}; config/datasets declares: {', '.join(sorted(self.datasets))}"
+            )
+        return self.datasets[name]
+
+
+def load_catalog(dataset_dir: Path) -> Catalog:
+    """Read every *.yaml of a folder; raises ConfigurationError listing all problems of all files."""
+    if not dataset_dir.is_dir():
+        raise ConfigurationError(f"{dataset_dir} is not a folder; MEDALLION_CONFIG_DIR must hold datasets/*.yaml")
+    datasets: dict[str, Dataset] = {}
+    problems: list[str] = []
+    for path in sorted(dataset_dir.glob("*.yaml")):
+        found = problems_of(path)
+        if isinstance(found, list):
+            problems.extend(found)
+        elif found.name in datasets:
+            problems.append(f"{path}: dataset {found.name} is declared twice; rename one of the two")
+        else:
+            datasets[found.name] = found
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return Catalog(datasets)
+
+
+def problems_of(path: Path) -> Dataset | list[str]:
+    """Read one contract: the dataset, or its problems as `file:line: field: what and remedy`."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        node = yaml.compose(text)
+        body = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        return [f"{path}:{line}: not YAML: {error.problem}"]
+    if not isinstance(body, dict):
+        return [f"{path}:1: a mapping with `dataset:`, `format:`, `columns:` … was expected"]
+    try:
+        dataset = Dataset.model_validate(body)
+    except ValidationError as error:
+        return [_problem(path, node, body, dict(e)) for e in error.errors()]
+    if dataset.name != path.stem:
+        return [f"{path}:{_line_of(node, ('dataset',))}: dataset: {dataset.name!r} must be the file's name, {path.stem!r}"]
+    return dataset
+
+
+def _problem(path: Path, node: yaml.Node | None, body: dict[str, Any], error: dict[str, Any]) -> str:
+    location = tuple(part for part in error["loc"] if part not in ("csv", "json"))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "no such field; see `medallion validate --help` or the other datasets for those there are"
+    elif error["type"] == "missing":
+        message = "is missing; add it"
+    return f"{path}:{_line_of(node, location)}: {'.'.join(map(str, location)) or 'dataset'}: {message}"
+
+
+def _line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
+    """Return the 1-based line of the deepest YAML node that a location leads to."""
+    line = 1
+    for part in location:
+        child: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    line, child = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        if child is None:
+            return line
+        node = child
+    return line

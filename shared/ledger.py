@@ -1,0 +1,120 @@
+"""The ledger: one row per object version, and the only truth about what was done with it.
+
+States: registered → processing → done | superseded | rejected | ignored; held waits for `approve`;
+failed is tried again alone at growing intervals.
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from shared.catalog import Catalog
+from shared.errors import ObjectGone
+from shared.events import ObjectRef
+from shared.ports import ObjectInfo, ObjectStore, Session
+from shared.version import drop_landed_at, object_id, version_of
+
+Discovery = Literal["event", "sweep", "poll", "cli"]
+
+FINISHED = ("done", "superseded", "rejected", "ignored")
+
+# User metadata that the ingestor and `land` write; an object without it is a drop.
+LANDED_AT, WRITE_DISPOSITION, CONTENT_SHA256, SOURCE_URL = (
+    "landed-at",
+    "write-disposition",
+    "content-sha256",
+    "source-url",
+)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the ledger says of an object version after it was registered."""
+
+    object_id: uuid.UUID
+    dataset: str | None
+    status: str
+    is_new: bool
+
+
+def register(
+    session: Session, store: ObjectStore, catalog: Catalog, ref: ObjectRef, discovered_by: Discovery
+) -> Registration | None:
+    """Enter an object version into the ledger, once, whoever finds it first; commits.
+
+    Returns None when the version is gone (deleted before anyone looked) or is a delete marker.
+    Objects that no dataset claims are entered as ignored; objects dated too far ahead as held.
+    """
+    try:
+        info = store.stat(ref.bucket, ref.key, ref.version_id)
+    except ObjectGone:
+        return None
+    return register_known(session, store, catalog, info, discovered_by)
+
+
+def register_known(
+    session: Session, store: ObjectStore, catalog: Catalog, info: ObjectInfo, discovered_by: Discovery
+) -> Registration | None:
+    """Enter an object version that was already described by `stat`; see `register`."""
+    if info.is_delete_marker:
+        return None
+    landed_at, precise, order = _landed(store, info)
+    identity = object_id(info.bucket, info.key, info.version_id, info.etag, precise)
+    dataset = catalog.for_key(info.key)
+    disposition = dataset.disposition_of(info.metadata.get(WRITE_DISPOSITION)) if dataset else "merge"
+    status, reason = ("registered", None) if dataset else ("ignored", _unclaimed(info.key, catalog))
+    is_new = session.execute(
+        """
+        INSERT INTO bronze.ingestion_metadata
+            (object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, source_url,
+             landed_at, version, write_disposition, discovered_by, status, error_message, announced_at, finished_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(),
+                CASE WHEN %s = 'ignored' THEN clock_timestamp() END)
+        ON CONFLICT (object_id) DO NOTHING
+        """,
+        (
+            identity, dataset.name if dataset else None, info.bucket, info.key, info.version_id, info.etag,
+            info.size_bytes, info.metadata.get(CONTENT_SHA256), info.metadata.get(SOURCE_URL),
+            landed_at, version_of(landed_at, order, identity), disposition, discovered_by, status, reason, status,
+        ),
+    )  # fmt: skip
+    found = session.rows("SELECT status FROM bronze.ingestion_metadata WHERE object_id = %s", (identity,))
+    session.commit()
+    return Registration(identity, dataset.name if dataset else None, found[0][0], bool(is_new))
+
+
+def _unclaimed(key: str, catalog: Catalog) -> str:
+    prefix = key.split("/", 1)[0] if "/" in key else "(no folder)"
+    return (
+        f"no dataset claims {key!r}: {prefix} is none of {', '.join(sorted(catalog.datasets))}. "
+        "Add config/datasets/<name>.yaml, or drop the file under <dataset>/"
+    )
+
+
+def _landed(store: ObjectStore, info: ObjectInfo) -> tuple[datetime, datetime, int]:
+    """Return (landed_at, modification time as the listing gives it, order among the key's versions).
+
+    A listing is needed for drops only: `stat` gives whole seconds on every server, listings give more on some,
+    and versions of one key that share a second are told apart by their place in it.
+    """
+    declared = info.metadata.get(LANDED_AT)
+    if declared:
+        try:
+            return datetime.fromisoformat(declared), info.last_modified, 0
+        except ValueError:
+            pass  # someone else's metadata of the same name: treat the object as a drop
+    versions = [v for v in _of_key(store.versions(info.bucket, info.key), info.key) if not v.is_delete_marker]
+    for age, listed in enumerate(versions):
+        if listed.version_id == info.version_id:
+            return drop_landed_at(listed.last_modified), listed.last_modified, len(versions) - 1 - age
+    return drop_landed_at(info.last_modified), info.last_modified, 0
+
+
+def _of_key(versions: Iterable[ObjectInfo], key: str) -> Iterable[ObjectInfo]:
+    """Yield the versions of exactly this key from a listing by prefix; the key itself sorts first."""
+    for info in versions:
+        if info.key != key:
+            return
+        yield info
