@@ -1,0 +1,423 @@
+"""Read CSV in two lanes that yield equal rows: a vectorised reader for plain stretches, a record scanner for the rest.
+
+A stretch is plain when it holds no quote, no NUL, no lone carriage return, only valid UTF-8 and as many delimiters on
+every line as the header has. Everything else — quoted cells, line breaks in quotes, ragged lines, bad bytes — goes to
+the scanner, record by record. Both count physical lines, so that a row can be found again in the file.
+"""
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from services.silver.header import Layout, layout_of
+from services.silver.record import Broken, Records, shortened, text_of
+from shared.dataset import CsvFormat, Dataset
+from shared.errors import Rejected
+
+# A plain stretch shorter than this costs more to set up than the scanner takes for it.
+PLAIN_BYTES_MIN = 8_192
+_LF = 0x0A
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the two lanes need to know of the declared format."""
+
+    delimiter: str
+    quote: str
+    fields: int
+    record_bytes_max: int
+
+
+def read_csv(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max: int) -> Iterator[Records]:
+    """Yield the records of a CSV file in batches of at most `batch_rows_max` rows.
+
+    Raises Rejected when the file as a whole cannot be used: empty, no usable header, wrong encoding, a line
+    longer than `limits.record_bytes_max` where no record ends.
+    """
+    declared = dataset.format
+    assert isinstance(declared, CsvFormat)
+    blocks = _Blocks(_utf8(file, declared.encoding), max(block_bytes, 4 * dataset.limits.record_bytes_max))
+    layout, lines_before = _header(blocks, dataset, declared)
+    dialect = Dialect(
+        declared.delimiter, declared.quote, len(layout.names), dataset.limits.record_bytes_max
+    )
+    reader = _Reader(dataset, layout, dialect, lines_before)
+    while block := blocks.take():
+        yield from reader.batches(block, blocks.is_last, batch_rows_max)
+        blocks.give_back(reader.rest)
+
+
+class _Blocks:
+    """A file as blocks that end with a line, or with the file."""
+
+    def __init__(self, file: BinaryIO, block_bytes: int) -> None:
+        self._file, self._block_bytes = file, block_bytes
+        self._carry = b""
+        self.is_last = False
+
+    def take(self) -> bytes:
+        """Return the next block: what was given back, then new bytes up to the last line break."""
+        while not self.is_last:
+            fresh = self._file.read(self._block_bytes)
+            self.is_last = not fresh
+            data = self._carry + fresh
+            end = len(data) if self.is_last else data.rfind(b"\n") + 1
+            self._carry = data[end:]
+            if end or self.is_last:
+                return data[:end]
+            if len(data) > 2 * self._block_bytes:
+                return self._endless(data)
+        block, self._carry = self._carry, b""
+        return block
+
+    def _endless(self, data: bytes) -> bytes:
+        raise Rejected(
+            f"a line of more than {len(data):,} bytes begins with {shortened(text_of(data[:80]))!r}: this is not a CSV "
+            "file of lines (limits.record_bytes_max bounds a record)"
+        )
+
+    def give_back(self, rest: bytes) -> None:
+        """Put an unfinished record in front of what is read next."""
+        self._carry = rest + self._carry
+
+
+def _utf8(file: BinaryIO, encoding: str) -> BinaryIO:
+    """Return the file as UTF-8 bytes without a byte order mark, whatever encoding it declares."""
+    if encoding in ("utf-8", "utf_8_sig", "ascii"):
+        if file.read(3) != codecs.BOM_UTF8:
+            file.seek(0)
+        return file
+    return io.BufferedReader(_Recoded(file, encoding))
+
+
+class _Recoded(io.RawIOBase):
+    """Bytes of another encoding read as UTF-8; raises Rejected at the first that the encoding does not know."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._file, self._encoding = file, encoding
+        self._decode = codecs.getincrementaldecoder(encoding)()
+        self._rest, self._offset = b"", 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: "memoryview") -> int:  # type: ignore[override]
+        while not self._rest:
+            data = self._file.read(1 << 20)
+            try:
+                self._rest = self._decode.decode(data, final=not data).lstrip("\ufeff" if not self._offset else "").encode()
+            except UnicodeDecodeError as error:
+                raise Rejected(
+                    f"byte {self._offset + error.start:,} is not {self._encoding}, the declared encoding: {error.reason}"
+                ) from error
+            self._offset += len(data)
+            if not data:
+                break
+        part, self._rest = self._rest[: len(target)], self._rest[len(target) :]
+        target[: len(part)] = part
+        return len(part)
+
+
+def _header(blocks: _Blocks, dataset: Dataset, declared: CsvFormat) -> tuple[Layout, int]:
+    """Read the header record; return the layout and how many physical lines came up to its end."""
+    first = blocks.take()
+    if not first.strip(b"\r\n"):
+        raise Rejected("the file is empty: not even a header")
+    quote, end = declared.quote.encode(), _line_end(first, 0)
+    while first.count(quote, 0, end) % 2 and end < len(first):
+        end = _line_end(first, end)
+    try:
+        text = first[:end].decode("utf-8")
+        if "\0" in text:
+            raise csv.Error("it holds NUL bytes: this is not text (compressed, UTF-16 or binary?)")
+        names = next(csv.reader([text], delimiter=declared.delimiter, quotechar=declared.quote, strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise Rejected(f"line 1: the header cannot be read as {declared.encoding} CSV: {error}") from error
+    blocks.give_back(first[end:])
+    return layout_of(dataset, [name.strip() for name in names]), first.count(b"\n", 0, end)
+
+
+def _line_end(data: bytes, position: int) -> int:
+    """Return where the line at a position ends, its line feed included."""
+    return data.find(b"\n", position) + 1 or len(data)
+
+
+class _Reader:
+    """The two lanes over one block after another."""
+
+    def __init__(self, dataset: Dataset, layout: Layout, dialect: Dialect, lines_before: int) -> None:
+        self._dataset, self._layout, self._dialect = dataset, layout, dialect
+        self._line = lines_before + 1  # number of the next physical line
+        self._quote = dialect.quote.encode()
+        self.rest = b""
+
+    def batches(self, block: bytes, is_last: bool, batch_rows_max: int) -> Iterator[Records]:
+        """Yield the block's records; an unfinished record at its end is left in `rest` unless it is the last block."""
+        self.rest = b""
+        start = 0
+        while start < len(block):
+            quote = block.find(self._quote, start)
+            plain_end = len(block) if quote < 0 else block.rfind(b"\n", start, quote) + 1
+            if plain_end - start >= PLAIN_BYTES_MIN or plain_end == len(block):
+                yield from self._plain(block[start:plain_end], batch_rows_max)
+                start = plain_end
+            else:
+                start = yield from self._quoted(block, start, is_last, batch_rows_max)
+                if start < len(block) and self.rest:
+                    return
+
+    def _quoted(self, block: bytes, start: int, is_last: bool, batch_rows_max: int) -> Generator[Records, None, int]:
+        """Scan a stretch with quotes, further if a record goes beyond it; return where the scanner stopped."""
+        end = self._scan_end(block, block.find(self._quote, start))
+        while True:
+            is_final = is_last and end == len(block)
+            used, batch = self._scan(block[start:end], is_final)
+            yield from _sliced(batch, batch_rows_max)
+            start += used
+            if start == end:
+                return start
+            if end == len(block):
+                self.rest = block[start:]
+                return start
+            following = block.find(self._quote, end)
+            end = self._scan_end(block, following) if following >= 0 else len(block)
+
+    def _scan_end(self, block: bytes, position: int) -> int:
+        """Return where the next stretch without quotes, long enough for the fast lane, begins."""
+        while True:
+            following = block.find(self._quote, position + 1)
+            if following < 0 or following - position > 2 * PLAIN_BYTES_MIN:
+                return _line_end(block, position)
+            position = following
+
+    def _plain(self, stretch: bytes, batch_rows_max: int) -> Iterator[Records]:
+        """Read a stretch without quotes, vectorised where it is regular, else record by record."""
+        if not stretch:
+            return
+        if not self._is_regular(stretch):
+            used, batch = self._scan(stretch, is_final=True)
+            assert used == len(stretch)
+            yield from _sliced(batch, batch_rows_max)
+            return
+        ends = np.flatnonzero(np.frombuffer(stretch, np.uint8) == _LF)
+        if stretch[-1] != _LF:
+            ends = np.append(ends, len(stretch))
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        table = pacsv.read_csv(
+            pa.BufferReader(stretch),
+            read_options=pacsv.ReadOptions(
+                use_threads=False, block_size=len(stretch) + 1, column_names=[str(i) for i in range(self._dialect.fields)]
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=self._dialect.delimiter, quote_char=False, ignore_empty_lines=False
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types={str(i): pa.string() for i in range(self._dialect.fields)},
+                strings_can_be_null=False,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+        first_line = self._line
+        self._line += len(starts)
+        columns = [column.combine_chunks() for column in table.columns]
+        for offset in range(0, table.num_rows, batch_rows_max):
+            part = slice(offset, min(offset + batch_rows_max, table.num_rows))
+            yield self._records(
+                [c.slice(part.start, part.stop - part.start) for c in columns],
+                first_line + np.arange(part.start, part.stop, dtype=np.int64),
+                _RawLines(stretch, starts[part], ends[part]),
+                [],
+            )
+
+    def _is_regular(self, stretch: bytes) -> bool:
+        """Say whether every line has the header's number of cells and only bytes the fast lane reads alike."""
+        if b"\0" in stretch or len(self._dialect.delimiter.encode()) != 1 or self._dialect.fields == 1:
+            return False
+        if stretch.count(b"\r") != stretch.count(b"\r\n"):
+            return False
+        values = np.frombuffer(stretch, np.uint8)
+        breaks = np.flatnonzero(values == _LF)
+        delimiters = np.flatnonzero(values == ord(self._dialect.delimiter))
+        lines = len(breaks) + (stretch[-1] != _LF)
+        if len(delimiters) != lines * (self._dialect.fields - 1):
+            return False
+        per_line = np.diff(np.searchsorted(delimiters, breaks), prepend=0)
+        if len(per_line) and (per_line != self._dialect.fields - 1).any():
+            return False
+        longest = int(np.diff(np.concatenate((breaks, [len(stretch)])), prepend=0).max())
+        if longest > self._dialect.record_bytes_max:
+            return False
+        try:
+            stretch.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _scan(self, stretch: bytes, is_final: bool) -> tuple[int, Records]:
+        """Read record by record; return the bytes used and the records.
+
+        A record that is unfinished at the end waits for more, and is broken when nothing more comes.
+        """
+        scanner = _Scanner(stretch, self._dialect, self._line)
+        rows: list[list[str]] = []
+        lines: list[int] = []
+        spans: list[tuple[int, int]] = []
+        broken: list[Broken] = []
+        while (found := scanner.next(may_wait=not is_final)) is not None:
+            if isinstance(found, Broken):
+                broken.append(found)
+            elif found:
+                rows.append(found)
+                lines.append(scanner.record_line)
+                spans.append((scanner.record_start, scanner.position))
+        self._line = scanner.line
+        columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(self._dialect.fields)]
+        raw = _RawSpans(stretch, spans)
+        return scanner.position, self._records(columns, np.array(lines, np.int64), raw, broken)
+
+    def _records(
+        self, columns: Sequence[pa.Array], lines: "np.ndarray[tuple[int], np.dtype[np.int64]]", raw: "_Raw", broken: list[Broken]
+    ) -> Records:
+        count = len(lines)
+        names = [c.name for c in self._dataset.columns]
+        cells = [pa.nulls(count, pa.string()) if i is None else columns[i] for i in self._layout.positions]
+        rescued = None
+        if self._layout.unknown and count:
+            unknown = [(self._layout.names[i], columns[i].to_pylist()) for i in self._layout.unknown]
+            rescued = pa.array(
+                [json.dumps({n: values[r] for n, values in unknown}, ensure_ascii=False) for r in range(count)], pa.string()
+            )
+        return Records(pa.RecordBatch.from_arrays(cells, names=names), lines, raw.text, rescued, None, broken)
+
+
+class _Scanner:
+    """Read one record after another out of a stretch of bytes, as RFC 4180 has it."""
+
+    def __init__(self, stretch: bytes, dialect: Dialect, line: int) -> None:
+        self._stretch, self._dialect = stretch, dialect
+        self.position, self.line = 0, line
+        self.record_start, self.record_line = 0, line
+
+    def next(self, may_wait: bool) -> list[str] | Broken | None:
+        """Return the next record's cells, a Broken, [] for a blank line, or None at the end.
+
+        With `may_wait`, a record that the stretch ends within is left for later.
+        """
+        if self.position >= len(self._stretch):
+            return None
+        self.record_start, self.record_line = self.position, self.line
+        first_end = _line_end(self._stretch, self.position)
+        first = self._stretch[self.position : first_end]
+        problem = self._unreadable(first)
+        if problem:
+            return self._give_up(first_end, *problem)
+        end = first_end
+        quote = self._dialect.quote.encode()
+        # A record goes on while its quotes are unbalanced; what a stray quote in mid-cell swallows is found below.
+        while self._stretch.count(quote, self.record_start, end) % 2 and end < len(self._stretch):
+            if end - self.record_start > self._dialect.record_bytes_max:
+                break
+            end = _line_end(self._stretch, end)
+        return self._parse(first_end, end, may_wait)
+
+    def _parse(self, first_end: int, end: int, may_wait: bool) -> list[str] | Broken | None:
+        whole = self._stretch[self.record_start : end]
+        problem = self._unreadable(whole)
+        if problem:
+            return self._give_up(first_end, *problem)
+        source = io.StringIO(whole.decode("utf-8"), newline="")
+        reader = csv.reader(
+            source, delimiter=self._dialect.delimiter, quotechar=self._dialect.quote, strict=True, lineterminator="\n"
+        )
+        try:
+            cells = next(reader, [])
+        except csv.Error as error:
+            is_open = "unexpected end of data" in str(error)
+            if is_open and may_wait and end == len(self._stretch) and len(whole) <= self._dialect.record_bytes_max:
+                return None
+            reason = "a quote opens here and does not close" if is_open else str(error)
+            return self._give_up(first_end, "malformed", f"{reason}; double a quote that belongs to a cell")
+        used = len(source.getvalue()[: source.tell()].encode())
+        self.position = self.record_start + used
+        self.line += self._stretch.count(b"\n", self.record_start, self.position) or 1
+        if not cells or (len(cells) == 1 and not cells[0] and self._dialect.fields > 1):
+            return []
+        if len(cells) != self._dialect.fields:
+            message = f"{len(cells)} cells where the header has {self._dialect.fields}"
+            raw = text_of(self._stretch[self.record_start : self.position].rstrip(b"\r\n"))
+            return Broken(self.record_line, raw, "ragged", message)
+        return cells
+
+    def _unreadable(self, data: bytes) -> tuple[str, str] | None:
+        if len(data) > self._dialect.record_bytes_max:
+            return "too_long", f"a record of more than {self._dialect.record_bytes_max:,} bytes (limits.record_bytes_max)"
+        nul = data.find(b"\0")
+        if nul >= 0:
+            return "nul", f"a NUL byte at offset {nul} of the record; text cannot hold it"
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return "encoding", f"{error.end - error.start} byte(s) at offset {error.start} of the record are not UTF-8"
+        return None
+
+    def _give_up(self, end: int, rule: str, message: str) -> Broken:
+        """Declare the first physical line broken and go on behind it, so that one bad quote costs one line."""
+        raw = text_of(self._stretch[self.record_start : end].rstrip(b"\r\n")[: self._dialect.record_bytes_max])
+        self.position = end
+        self.line += 1
+        return Broken(self.record_line, raw, rule, message)
+
+
+class _RawLines:
+    """Raw text by line offsets of a plain stretch."""
+
+    def __init__(self, stretch: bytes, starts: "np.ndarray[tuple[int], np.dtype[np.int64]]", ends: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> None:
+        self._stretch, self._starts, self._ends = stretch, starts, ends
+
+    def text(self, index: int) -> str:
+        return text_of(self._stretch[self._starts[index] : self._ends[index]].rstrip(b"\r"))
+
+
+class _RawSpans:
+    """Raw text by spans of scanned records."""
+
+    def __init__(self, stretch: bytes, spans: Sequence[tuple[int, int]]) -> None:
+        self._stretch, self._spans = stretch, spans
+
+    def text(self, index: int) -> str:
+        start, end = self._spans[index]
+        return text_of(self._stretch[start:end].rstrip(b"\r\n"))
+
+
+_Raw = _RawLines | _RawSpans
+
+
+def _sliced(records: Records, batch_rows_max: int) -> Iterator[Records]:
+    """Cut a batch that is too large; the broken records go with the first part."""
+    if records.cells.num_rows <= batch_rows_max:
+        if records.count:
+            yield records
+        return
+    for offset in range(0, records.cells.num_rows, batch_rows_max):
+        cells = records.cells.slice(offset, batch_rows_max)
+
+        def raw(index: int, offset: int = offset) -> str:
+            return records.raw(offset + index)
+
+        yield Records(
+            cells,
+            records.line_numbers[offset : offset + batch_rows_max],
+            raw,
+            records.rescued.slice(offset, batch_rows_max) if records.rescued is not None else None,
+            None,
+            records.broken if offset == 0 else [],
+        )

@@ -1,0 +1,44 @@
+"""What reading a file yields: batches of untyped records, and the records that could not even be split into cells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A record that has no cells to cast: ragged, badly quoted, not text, not an object."""
+
+    line_number: int  # physical, 1-based, where the record starts; in a JSON array the 1-based element
+    raw: str  # as delivered; bytes that text cannot hold are escaped
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """A batch of records: one text column per contract column, all of length n."""
+
+    cells: pa.RecordBatch  # n rows; string columns named as the contract's columns, NULL where absent
+    line_numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # shape (n,)
+    raw: Callable[[int], str]  # text of record i as delivered
+    rescued: pa.Array | None = None  # JSON text of values the contract does not know, NULL where none
+    documents: pa.Array | None = None  # the record as JSON text, for JSON sources
+    broken: list[Broken] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Records in the batch, broken ones included."""
+        return self.cells.num_rows + len(self.broken)
+
+
+def text_of(data: bytes) -> str:
+    r"""Return bytes as text; what is not UTF-8, and NUL, is escaped as \xNN."""
+    return data.decode("utf-8", "backslashreplace").replace("\x00", "\\x00")
+
+
+def shortened(text: str, characters_max: int = 60) -> str:
+    """Return a text short enough for a message."""
+    return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
