@@ -1,1 +1,17 @@
 """The embedded servers and the supervisor behind `medallion up`."""
+
+from services.stack.lifecycle import discard_data, embedded_stack, run_stack
+from services.stack.programs import connected_settings, settings_environment
+from services.stack.state import endpoints, is_running
+from services.stack.supervisor import Stack
+
+__all__ = [
+    "Stack",
+    "connected_settings",
+    "discard_data",
+    "embedded_stack",
+    "endpoints",
+    "is_running",
+    "run_stack",
+    "settings_environment",
+]

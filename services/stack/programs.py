@@ -1,0 +1,103 @@
+"""What a stack consists of: the servers and the services as children, and the settings they share."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from services.stack.children import Child
+from services.stack.process import Program
+from services.stack.servers import Server, kafka_server, postgres_server, s3_server
+from services.stack.state import Credentials
+from shared.settings import Settings, load_settings
+
+_PREFIX = "MEDALLION_"
+_ENDPOINT_NAMES = (
+    "database_url",
+    "kafka_bootstrap_servers",
+    "s3_endpoint",
+    "s3_access_key",
+    "s3_secret_key",
+    "s3_secure",
+    "webhook_port",
+    "data_dir",
+)
+
+
+def log_path(data_dir: Path, name: str) -> Path:
+    """Return where a server or service logs."""
+    return data_dir / "logs" / f"{name}.log"
+
+
+def connected_settings(settings: Settings, endpoints: Mapping[str, str]) -> Settings:
+    """Return the settings with a stack's endpoints (`MEDALLION_…` variables) in place of their own."""
+    found = {name.removeprefix(_PREFIX).lower(): value for name, value in endpoints.items()}
+    return load_settings(**{**settings.model_dump(), **found})
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """Return the settings as environment variables: a service then sees exactly what its supervisor saw."""
+    values = {
+        f"{_PREFIX}{name.upper()}": _text(getattr(settings, name)) for name in type(settings).model_fields
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def endpoint_environment(settings: Settings) -> dict[str, str]:
+    """Return where the servers are, as environment variables."""
+    everything = settings_environment(settings)
+    names = [f"{_PREFIX}{name.upper()}" for name in _ENDPOINT_NAMES]
+    return {name: everything[name] for name in names if name in everything}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value.absolute()) if isinstance(value, Path) else str(value)
+
+
+def server_children(data_dir: Path, credentials: Credentials, ports: dict[str, int]) -> Iterator[Child]:
+    """Yield the embedded servers, each to be started before the next is described.
+
+    PostgreSQL comes last: its first start makes the cluster, and the others come up meanwhile.
+    """
+    yield _server_child(kafka_server(data_dir, ports, log_path(data_dir, "kafka")))
+    yield _server_child(s3_server(data_dir, credentials, ports, log_path(data_dir, "s3")))
+    yield _server_child(postgres_server(data_dir, credentials, ports, log_path(data_dir, "postgres")))
+
+
+def _server_child(server: Server) -> Child:
+    return Child(server.program, server.answers, server.clear_leftovers, is_server=True)
+
+
+def service_children(
+    settings: Settings, data_dir: Path, *, silver: int, gold: int, poll: bool
+) -> list[Child]:
+    """Describe the services: one ingestor, and as many silver and gold workers as asked."""
+    modules = {
+        "ingestor": "services.ingestor",
+        **{f"silver-{n}": "services.silver" for n in range(1, silver + 1)},
+        **{f"gold-{n}": "services.gold" for n in range(1, gold + 1)},
+    }
+    environment = {**os.environ, **settings_environment(settings), **_python_path()}
+    environment["MEDALLION_POLL_ENABLED"] = str(poll and settings.poll_enabled).lower()
+    children = []
+    for index, (name, module) in enumerate(modules.items()):
+        own = dict(environment)
+        if settings.metrics_port:  # one port each, counted up from the configured one
+            own["MEDALLION_METRICS_PORT"] = str(settings.metrics_port + index)
+        command = (sys.executable, "-P", "-m", module)
+        children.append(Child(Program(name, command, own, Path.cwd(), log_path(data_dir, name))))
+    return children
+
+
+def _python_path() -> dict[str, str]:
+    # The services are the ones beside this file, whatever lies in the folder that the user stands in.
+    root = str(Path(__file__).resolve().parents[2])
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))}
