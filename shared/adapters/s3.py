@@ -1,0 +1,248 @@
+"""S3-compatible object stores through the minio package: see shared.ports.ObjectStore."""
+
+import base64
+import binascii
+import hashlib
+import io
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.versioningconfig import ENABLED, VersioningConfig
+
+from shared.errors import ConfigurationError, ObjectDamaged, ObjectGone, Unavailable
+from shared.ports import ObjectInfo
+from shared.settings import Settings
+
+# An outage has to show within seconds; silence of a minute on an open connection is an outage too.
+CONNECT_TIMEOUT_SECONDS = 3.0
+READ_TIMEOUT_SECONDS = 60.0
+CONNECT_RETRIES = 2
+CHUNK_BYTES = 1 << 20
+# Larger than minio's own choice (5 MiB), which makes thousands of parts of a file of 10 GB.
+PART_BYTES = 16 << 20
+PAGE_VERSIONS = 1000
+REGION = "us-east-1"  # named, because asking for it costs a request; self-hosted stores do not care
+
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject", "MethodNotAllowed", "PreconditionFailed"})
+_REFUSED = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "InvalidBucketName"}
+)
+_META = "x-amz-meta-"
+_ENCODED = ("=?utf-8?b?", "?=")
+
+
+def encode_metadata(value: str) -> str:
+    """Return text as headers can carry it: unchanged if plain ASCII, else an RFC 2047 word, as S3 does it."""
+    is_plain = value.isascii() and value.isprintable() and value == " ".join(value.split())
+    if is_plain and not value.startswith(_ENCODED[0]):
+        return value
+    return base64.b64encode(value.encode()).decode().join(_ENCODED)
+
+
+def decode_metadata(value: str) -> str:
+    """Return the text that `encode_metadata` was given; what it did not write stays as it is."""
+    if not (value.lower().startswith(_ENCODED[0]) and value.endswith(_ENCODED[1])):
+        return value
+    try:
+        return base64.b64decode(value[len(_ENCODED[0]) : -len(_ENCODED[1])], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return value
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Raise ObjectGone for versions that are not there, ConfigurationError for refusals, else Unavailable."""
+    try:
+        yield
+    except S3Error as error:
+        status = error.response.status if error.response is not None else 0
+        if error.code in _GONE:
+            raise ObjectGone(f"{what} is not in the object store ({error.code})") from error
+        if error.code in _REFUSED:
+            raise ConfigurationError(_refused(what, str(error.code))) from error
+        raise Unavailable("object store", f"{what}: {error.code} ({status})") from error
+    except (ServerError, InvalidResponseError) as error:
+        raise Unavailable("object store", f"{what}: {str(error)[:300]}") from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # a local file, not the network
+        raise Unavailable("object store", f"{what}: {error}") from error
+
+
+class S3:
+    """An object store reached over S3; safe to share between threads."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        access_key: str,
+        secret_key: str,
+        *,
+        secure: bool = False,
+        page_versions: int = PAGE_VERSIONS,
+    ) -> None:
+        self._page_versions = page_versions
+        self._client = Minio(
+            endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=secure,
+            region=REGION,
+            http_client=urllib3.PoolManager(
+                maxsize=16,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS),
+                # What reached the server is not repeated here: the callers know what is safe to repeat.
+                retries=urllib3.Retry(
+                    total=None, connect=CONNECT_RETRIES, read=0, status=0, other=0, backoff_factor=0.2
+                ),
+            ),
+        )
+
+    def ensure_bucket(self, bucket: str, *, versioned: bool) -> None:
+        """Create the bucket when it is missing and switch versioning on where asked."""
+        with _translated(f"bucket {bucket}"):
+            if not self._client.bucket_exists(bucket):
+                try:
+                    self._client.make_bucket(bucket)
+                except S3Error as error:  # another process was faster
+                    if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                        raise
+            if versioned and self._client.get_bucket_versioning(bucket).status != ENABLED:
+                self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+
+    def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:
+        """Store a file, in parts where it is large, and describe what was stored."""
+        with path.open("rb") as file:
+            return self._put(bucket, key, file, path.stat().st_size, metadata)
+
+    def put_bytes(self, bucket: str, key: str, data: bytes, metadata: Mapping[str, str]) -> ObjectInfo:
+        """Store bytes as one object and describe what was stored."""
+        return self._put(bucket, key, io.BytesIO(data), len(data), metadata)
+
+    def _put(
+        self, bucket: str, key: str, file: Any, size_bytes: int, metadata: Mapping[str, str]
+    ) -> ObjectInfo:
+        headers = {_META + name.lower(): encode_metadata(value) for name, value in metadata.items()}
+        with _translated(f"{bucket}/{key}"):
+            stored = self._client.put_object(
+                bucket, key, file, size_bytes, metadata=headers, part_size=PART_BYTES
+            )
+        # The answer to a PUT has no modification time, and the identity of an unversioned object needs it.
+        return self.stat(bucket, key, _version(stored.version_id))
+
+    def stat(self, bucket: str, key: str, version_id: str = "") -> ObjectInfo:
+        """Describe a version (default: the newest) with its user metadata; raises ObjectGone."""
+        with _translated(f"{bucket}/{key}"):
+            found = self._client.stat_object(bucket, key, version_id=version_id or None)
+        headers = {name.lower(): value for name, value in (found.metadata or {}).items()}
+        if headers.get("x-amz-delete-marker") == "true":
+            raise ObjectGone(f"{bucket}/{key} was deleted")
+        return ObjectInfo(
+            bucket=bucket,
+            key=key,
+            version_id=_version(found.version_id),
+            etag=(found.etag or "").strip('"'),
+            size_bytes=int(found.size or 0),
+            last_modified=found.last_modified,
+            metadata={
+                name.removeprefix(_META): decode_metadata(value)
+                for name, value in headers.items()
+                if name.startswith(_META)
+            },
+        )
+
+    def fetch(self, info: ObjectInfo, target: Path) -> str:
+        """Write exactly the version `info` names into `target` and return its sha256 as hex."""
+        what = f"{info.bucket}/{info.key}"
+        condition = None if info.version_id else {"If-Match": f'"{info.etag}"'}
+        digest, got_bytes = hashlib.sha256(), 0
+        with _translated(what), target.open("wb") as file:
+            response = self._client.get_object(
+                info.bucket, info.key, version_id=info.version_id or None, request_headers=condition
+            )
+            try:
+                # A connection that breaks before the announced length is an outage, not damage.
+                for chunk in response.stream(CHUNK_BYTES):
+                    digest.update(chunk)
+                    got_bytes += file.write(chunk)
+            finally:
+                response.close()
+                response.release_conn()
+        if got_bytes != info.size_bytes:
+            raise ObjectDamaged(f"{what}: {got_bytes} bytes arrived, {info.size_bytes} were stored")
+        return digest.hexdigest()
+
+    def versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """List all versions under a prefix by key, newest first within a key, delete markers among them."""
+        marker: dict[str, str] = {}
+        while True:
+            query = {"versions": "", "prefix": prefix, "max-keys": str(self._page_versions), **marker}
+            with _translated(f"listing of {bucket}/{prefix}"):
+                # The package's own listing puts the delete markers of a page behind all its versions, and so
+                # loses their place among them; hence its signed request, but our own reading of the answer.
+                answer = self._client._execute("GET", bucket, query_params=query)
+            page = ET.fromstring(answer.data)  # noqa: S314 - the store is ours
+            yield from _infos(bucket, page)
+            if _text(page, "IsTruncated") != "true":
+                return
+            following = {
+                "key-marker": _text(page, "NextKeyMarker"),
+                "version-id-marker": _text(page, "NextVersionIdMarker"),
+            }
+            if following == marker or not following["key-marker"]:
+                raise Unavailable(
+                    "object store", f"the listing of {bucket}/{prefix} does not go on after {marker}"
+                )
+            marker = {name: value for name, value in following.items() if value}
+
+
+def open_s3(settings: Settings) -> S3:
+    """Return the object store that the settings name; nothing is connected yet."""
+    return S3(
+        settings.s3_endpoint,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        secure=settings.s3_secure,
+    )
+
+
+def _refused(what: str, code: str) -> str:
+    remedy = (
+        "run `medallion migrate`, which creates the buckets"
+        if code == "NoSuchBucket"
+        else "check MEDALLION_S3_ENDPOINT, MEDALLION_S3_ACCESS_KEY and MEDALLION_S3_SECRET_KEY"
+    )
+    return f"the object store refuses {what} ({code}): {remedy}"
+
+
+def _version(version_id: str | None) -> str:
+    # Objects of an unversioned bucket have the version id "null" in listings.
+    return "" if version_id in (None, "null") else str(version_id)
+
+
+def _text(element: ET.Element, name: str) -> str:
+    return element.findtext(f"{{*}}{name}") or ""
+
+
+def _infos(bucket: str, page: ET.Element) -> Iterator[ObjectInfo]:
+    for element in page:
+        tag = element.tag.rpartition("}")[2]
+        if tag not in ("Version", "DeleteMarker"):
+            continue
+        info = ObjectInfo(
+            bucket=bucket,
+            key=_text(element, "Key"),
+            version_id=_version(_text(element, "VersionId")),
+            etag=_text(element, "ETag").strip('"'),
+            size_bytes=int(_text(element, "Size") or 0),
+            last_modified=datetime.fromisoformat(_text(element, "LastModified")),
+        )
+        yield replace(info, is_delete_marker=True) if tag == "DeleteMarker" else info

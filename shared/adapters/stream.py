@@ -1,0 +1,299 @@
+"""Consumer groups through faust: one message at a time, acknowledged after it was handled, never before.
+
+What was found in faust-streaming 0.15.3 decides the shape of this module. An agent that raises loses its
+message, so nothing ever leaves the agent; concurrency above 1 loses messages on kill -9, so there is one;
+stopping while a message is under way loses it unless acknowledgement is ours (`noack`), so it is. The
+application runs in our own event loop without faust's Worker: no signal handlers, log handlers or redirected
+streams but ours.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+
+from shared.adapters.kafka import KafkaBus, topics
+from shared.errors import Unavailable
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Handle = Callable[[bytes], None]
+ExitStatus = Literal[0, 1, 3]
+
+DRAIN_SECONDS_MAX = 8.0  # on SIGTERM, for the message under way
+LEAVE_SECONDS_MAX = 1.5  # for the last commit and for leaving the group, each
+# faust asks the broker to hold a fetch for 1.5 s. Kafka answers as soon as a message is there; Tansu 0.6 looks
+# only at half of that time, which costs 0.3 s a message. Measured at 20 ms: 3 to 17 ms.
+FETCH_WAIT_MS = 20
+FETCH_BYTES_MAX = 65_536  # a partition's share of what waits in memory; events have about 500 bytes
+BROKER_CHECK_SECONDS = 2.0
+BROKER_AWAY_SECONDS_MAX = 10.0
+COMMIT_INTERVAL_SECONDS = 0.5
+# A message may take hours: the group membership rests on the heartbeats alone.
+POLL_INTERVAL_SECONDS_MAX = 86_400.0
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    __module__ = driver.__name__
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # faust writes 1500 into its code
+        return consumer
+
+
+class _Consumer(driver.Consumer):  # type: ignore[misc]
+    __module__ = driver.__name__  # mode names the logger after it
+
+    def _new_consumer_thread(self) -> Any:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):  # type: ignore[misc]
+    Consumer = _Consumer
+
+
+def consume(
+    settings: Settings,
+    *,
+    group: str,
+    topic: str,
+    handle: Handle,
+    service: str,
+    on_start: Callable[[], None] | None = None,
+    on_stop: Callable[[], None] | None = None,
+) -> ExitStatus:
+    """Call `handle` for every message of a topic, one at a time, until SIGTERM or SIGINT; return the status.
+
+    `handle` deals with its own failures. When it raises, its message stays unacknowledged and the exit status is
+    3 for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it
+    and is restarted. Must run in the main thread, which receives the signals.
+    """
+    consumption = _Consumption(settings, group, topic, handle, service)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        status, is_clean = loop.run_until_complete(consumption.run(on_start))
+    finally:
+        if on_stop is not None:
+            on_stop()
+    if not is_clean:
+        # A thread is still inside `handle` or inside the Kafka client; waiting for it could take for ever,
+        # and what it has not committed is undone and delivered again.
+        logging.shutdown()
+        os._exit(status)
+    _close(loop)
+    return status
+
+
+class _Consumption:
+    """One run of a consumer, from waiting for the broker to leaving the group."""
+
+    def __init__(self, settings: Settings, group: str, topic: str, handle: Handle, service: str) -> None:
+        self._settings, self._group, self._topic = settings, group, topic
+        self._handle, self._service = handle, service
+        self._bus = KafkaBus(settings.kafka_bootstrap_servers)
+        self._stop = asyncio.Event()  # somebody wants an end: a signal, a failure, the watch on the broker
+        self._idle = asyncio.Event()  # no message is under way
+        self._idle.set()
+        self._status: ExitStatus = 0
+        self._identity = ""
+        self._app: Any = None
+
+    async def run(self, on_start: Callable[[], None] | None) -> tuple[ExitStatus, bool]:
+        """Consume until the end; return the exit status and whether everything was shut down."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        if not await self._broker_ready():
+            return self._status, True
+        if on_start is not None:
+            await asyncio.to_thread(on_start)
+        self._app = self._new_app()
+        watches = [asyncio.create_task(self._run_app()), asyncio.create_task(self._watch_broker())]
+        log.info(
+            "Consuming.", extra={"action": "consume_started", "topic": self._topic, "group": self._group}
+        )
+        await self._stop.wait()
+        is_clean = await self._leave()
+        for task in watches:
+            task.cancel()
+        self._bus.close()
+        log.info(
+            "Stopped consuming.",
+            extra={"action": "consume_stopped", "topic": self._topic, "status": self._status},
+        )
+        return self._status, is_clean
+
+    def _new_app(self) -> Any:
+        settings = self._settings
+        app = faust.App(
+            self._group,
+            broker=";".join(f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")),
+            datadir=tempfile.gettempdir(),  # must exist; without tables nothing is written there
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_buffer_maxsize=1,
+            stream_wait_empty=False,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=FETCH_BYTES_MAX,
+            broker_commit_interval=COMMIT_INTERVAL_SECONDS,
+            broker_session_timeout=settings.consumer_session_timeout_seconds,
+            broker_heartbeat_interval=settings.consumer_session_timeout_seconds / 3,
+            broker_max_poll_interval=POLL_INTERVAL_SECONDS_MAX,
+        )
+        app.transport = _Transport(app.conf.broker, app, loop=asyncio.get_running_loop())
+        raw = app.topic(
+            self._topic, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw"
+        )
+        app.agent(raw, name=self._group, concurrency=1)(self._agent)
+        app.finalize()
+        return app
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            if not self._stop.is_set() and await self._handled(event.value or b""):
+                event.ack()
+                continue
+            # This message stays unacknowledged, and so must all that follow it: stand still until the end.
+            await asyncio.Event().wait()
+
+    async def _handled(self, value: bytes) -> bool:
+        self._idle.clear()
+        try:
+            await _in_daemon_thread(self._handle, value)
+        except Unavailable as error:
+            self._fail(3, "A message was not handled: a server is away. It will be delivered again.", error)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave the agent
+            self._fail(
+                1, "A message was not handled: an unexpected error. It will be delivered again.", error
+            )
+            return False
+        finally:
+            self._idle.set()
+        return True
+
+    def _fail(self, status: ExitStatus, sentence: str, error: Exception | None = None) -> None:
+        if self._stop.is_set():
+            return
+        fields = {"action": "consume_failed", "topic": self._topic, "reason": str(error or "")}
+        log.error(sentence, extra=fields, exc_info=error if status == 1 else None)
+        self._status = status
+        self._stop.set()
+
+    async def _run_app(self) -> None:
+        try:
+            await self._app.start()
+            await self._app.wait_until_stopped()
+            reason = self._app.crash_reason
+        except Exception as error:  # noqa: BLE001 - a client that fails is left to a restart
+            reason = error
+        self._fail(
+            3, "The Kafka consumer ended by itself.", reason if isinstance(reason, Exception) else None
+        )
+
+    async def _broker_ready(self) -> bool:
+        """Create the topics; wait, as long as it takes or until a signal, for a broker that is away."""
+        pause = 0.25
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(self._bus.ensure_topics, topics(self._settings))
+                self._identity = await asyncio.to_thread(self._bus.topic_identity, self._topic)
+                return True
+            except Unavailable as error:
+                fields = {"action": "broker_awaited", "reason": str(error)}
+                log.warning("The broker is away; trying again.", extra=fields)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause * random.uniform(0.5, 1.5))  # noqa: S311
+            pause = min(pause * 2, 4.0)
+        return False
+
+    async def _watch_broker(self) -> None:
+        """End this consumer when the broker stays away or has forgotten the topic.
+
+        aiokafka recovers from short outages alone, but its positions mean nothing to a broker that lost its
+        memory: a restart begins at the topic's beginning.
+        """
+        away_seconds = 0.0
+        while not self._stop.is_set():
+            await asyncio.sleep(BROKER_CHECK_SECONDS)
+            began = asyncio.get_running_loop().time() - BROKER_CHECK_SECONDS
+            try:
+                identity = await asyncio.to_thread(self._bus.topic_identity, self._topic)
+                away_seconds = 0.0
+            except Unavailable as error:
+                away_seconds += asyncio.get_running_loop().time() - began
+                if away_seconds >= BROKER_AWAY_SECONDS_MAX:
+                    self._fail(3, "The broker stays away; leaving it to a restart.", error)
+                continue
+            if identity != self._identity:
+                self._fail(3, "The broker has forgotten the topic; leaving it to a restart.")
+
+    async def _leave(self) -> bool:
+        """Let the message under way finish, commit what is acknowledged, leave the group; False if one hung."""
+        is_clean = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS_MAX)
+            await asyncio.sleep(0)  # lets the agent acknowledge
+        except TimeoutError:
+            is_clean = False
+            log.warning(
+                "A message takes too long; it will be delivered again.", extra={"action": "message_abandoned"}
+            )
+        for step in (self._app.consumer.commit, self._app.stop):
+            try:
+                await asyncio.wait_for(step(), LEAVE_SECONDS_MAX)
+            except Exception as error:  # noqa: BLE001 - leaving is a courtesy: the session times out anyway
+                is_clean = False
+                log.warning(
+                    "Leaving the group failed.", extra={"action": "leave_failed", "reason": repr(error)}
+                )
+        return is_clean
+
+
+async def _in_daemon_thread(function: Handle, value: bytes) -> None:
+    """Run a function off the event loop, in a thread that cannot keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    def work() -> None:
+        try:
+            function(value)
+            error: BaseException | None = None
+        except BaseException as raised:  # noqa: BLE001 - handed to the event loop, whatever it is
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for this message any more
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=work, name="handle", daemon=True).start()
+    await done
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left of the Kafka client and close the loop."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+    loop.close()
