@@ -1,4 +1,4 @@
-"""How a stack begins and ends: `run_stack` for `medallion up`, `embedded_stack` for whoever needs one a while."""
+"""How a stack begins and ends: `run_stack` for `medallion up`, `embedded_stack` for a block of code."""
 
 import logging
 import shutil

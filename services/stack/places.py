@@ -90,7 +90,7 @@ def _installed_programs() -> Path:
 
 
 def _user_for(cluster: Path) -> User | None:
-    """Return whom PostgreSQL runs as when it is not the caller: for root the files' owner or a system user."""
+    """Return whom PostgreSQL runs as if not the caller: for root the files' owner or a system user."""
     if os.geteuid() != 0:
         return None
     if cluster.exists() and (owner := cluster.stat()).st_uid != 0:

@@ -1,0 +1,47 @@
+# `make` alone lists the targets. Every target sets the project up first when that is needed.
+
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test up bench check format lock clean reset
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Create .venv with the project and its tools, from requirements.lock
+	@.ci/setup
+
+demo: setup ## See the whole pipeline at work, then stop it (KEEP=1 leaves it running)
+	@$(BIN)/medallion demo $(ARGS)
+
+test: setup ## Run the tests (ARGS="tests/unit -k ports" passes arguments to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+up: setup ## Start the embedded stack and all services in the foreground (Ctrl-C stops them)
+	@$(BIN)/medallion up $(ARGS)
+
+bench: setup ## Measure the pipeline
+	@$(BIN)/python -m bench $(ARGS)
+
+check: setup ## Check format, lint, types, import contracts, configuration and SQL
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports
+	@$(BIN)/medallion validate
+
+format: setup ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+lock: setup ## Resolve the dependencies of pyproject.toml anew into requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --upgrade --extra dev pyproject.toml -o requirements.lock >/dev/null
+
+clean: ## Remove .venv, caches and builds (data stays)
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@find bench services shared tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+reset: setup ## Remove the embedded stack's folder (.medallion) with all data in it
+	@$(BIN)/python -m services.stack --discard
