@@ -64,7 +64,7 @@ class KafkaBus:
                         admin.create_topics([NewTopic(name, partitions, 1)], timeout_ms=TIMEOUT_MS)
 
     def topic_identity(self, topic: str) -> str:
-        """Return the broker's id of a topic, '' where there is none; a broker that forgot all gives a new one."""
+        """Return the broker's id of a topic, '' if there is none; one that forgot it gives it a new id."""
         with self._lock, self._kept_admin() as admin:
             if topic not in admin.list_topics():  # asking for a missing topic by name could create it
                 return ""

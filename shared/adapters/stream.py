@@ -32,8 +32,8 @@ ExitStatus = Literal[0, 1, 3]
 
 DRAIN_SECONDS_MAX = 8.0  # on SIGTERM, for the message under way
 LEAVE_SECONDS_MAX = 1.5  # for the last commit and for leaving the group, each
-# faust asks the broker to hold a fetch for 1.5 s. Kafka answers as soon as a message is there; Tansu 0.6 looks
-# only at half of that time, which costs 0.3 s a message. Measured at 20 ms: 3 to 17 ms.
+# faust asks the broker to hold a fetch for 1.5 s. Kafka answers as soon as a message is there; Tansu 0.6
+# looks only at half of that time, which costs 0.3 s a message. Measured at 20 ms: 3 to 17 ms.
 FETCH_WAIT_MS = 20
 FETCH_BYTES_MAX = 65_536  # a partition's share of what waits in memory; events have about 500 bytes
 BROKER_CHECK_SECONDS = 2.0
@@ -75,9 +75,9 @@ def consume(
 ) -> ExitStatus:
     """Call `handle` for every message of a topic, one at a time, until SIGTERM or SIGINT; return the status.
 
-    `handle` deals with its own failures. When it raises, its message stays unacknowledged and the exit status is
-    3 for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it
-    and is restarted. Must run in the main thread, which receives the signals.
+    `handle` deals with its own failures. When it raises, its message stays unacknowledged and the status is 3
+    for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it and
+    is restarted. Must run in the main thread, which receives the signals.
     """
     consumption = _Consumption(settings, group, topic, handle, service)
     loop = asyncio.new_event_loop()
@@ -242,7 +242,7 @@ class _Consumption:
                 self._fail(3, "The broker has forgotten the topic; leaving it to a restart.")
 
     async def _leave(self) -> bool:
-        """Let the message under way finish, commit what is acknowledged, leave the group; False if one hung."""
+        """Let the message under way finish, commit what is acknowledged, leave; False if one of them hung."""
         is_clean = True
         try:
             await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS_MAX)

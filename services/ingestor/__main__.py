@@ -1,0 +1,109 @@
+"""Compose and run the ingestor: `python -m services.ingestor`."""
+
+import logging
+import signal
+import sys
+import threading
+from functools import partial
+
+from services.ingestor.schedule import Loop
+from services.ingestor.service import Ingestor
+from services.ingestor.webhook import Receiver, Webhook
+from shared.adapters.kafka import KafkaBus, topics
+from shared.adapters.postgres import Postgres
+from shared.adapters.s3 import open_s3
+from shared.catalog import load_catalog
+from shared.errors import ConfigurationError
+from shared.events import ObjectRef
+from shared.heartbeat import Heartbeat
+from shared.settings import BRONZE_BUCKET, Settings, load_settings
+from shared.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+JOIN_SECONDS = 0.2
+
+
+def build(settings: Settings) -> Ingestor:
+    """Return an ingestor on the servers that the settings name; nothing is connected yet."""
+    assert settings.database_url is not None  # require_stack has seen to it
+    return Ingestor(
+        settings,
+        load_catalog(settings.dataset_dir),
+        Postgres(settings.database_url.get_secret_value()),
+        open_s3(settings),
+        KafkaBus(settings.kafka_bootstrap_servers),
+    )
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Poll, sweep and listen until `stop` is set."""
+    ingestor = build(settings)
+    heartbeat = Heartbeat(ingestor.warehouse, settings, "ingestor")
+    heartbeat.start()
+    sweep = Loop("sweep", settings.sweep_interval_seconds, partial(_sweep, ingestor))
+    loops = [sweep, *_polls(ingestor)]
+    webhook = _webhook(ingestor, sweep)
+    for loop in loops:
+        loop.start()
+    log.info(
+        "The ingestor is running.", extra={"action": "ingestor_started", "worker_id": heartbeat.worker_id}
+    )
+    stop.wait()
+    if webhook is not None:
+        webhook.stop()
+    for loop in loops:
+        loop.stop(JOIN_SECONDS / len(loops))
+    heartbeat.stop()
+    log.info("The ingestor has stopped.", extra={"action": "ingestor_stopped"})
+
+
+def _sweep(ingestor: Ingestor) -> None:
+    ingestor.bus.ensure_topics(topics(ingestor.settings))  # a broker without memory may have lost them
+    ingestor.sweep_once()
+
+
+def _polls(ingestor: Ingestor) -> list[Loop]:
+    if not ingestor.settings.poll_enabled:
+        return []
+    return [
+        Loop(
+            f"poll {dataset.name}", dataset.source.poll_interval_seconds, partial(ingestor.poll_once, dataset)
+        )
+        for dataset in ingestor.catalog.datasets.values()
+        if dataset.source is not None
+    ]
+
+
+def _webhook(ingestor: Ingestor, sweep: Loop) -> Webhook | None:
+    settings = ingestor.settings
+    if not settings.webhook_port:
+        return None
+
+    def discover(ref: ObjectRef) -> None:
+        ingestor.discover(ref, "event")
+
+    webhook = Webhook(
+        settings.bind_host, settings.webhook_port, BRONZE_BUCKET, Receiver(discover, sweep.nudge)
+    )
+    webhook.start()
+    return webhook
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return the exit status."""
+    try:
+        settings = load_settings().require_stack()
+        configure_logging("ingestor", settings.log_format, settings.log_level)
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        run(settings, stop)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""What the ledger holds that has not come to its end: what to announce again, and when.
+
+An announcement is repeated at growing intervals while the workers make progress (a long backlog must not
+double itself), and at the plain interval when they make none (the events may be lost).
+"""
+
+import uuid
+
+from shared.events import ObjectRef, SilverChange
+from shared.ports import Session
+from shared.settings import Settings
+
+DELETED = "deleted before it was read"
+ROWS_MAX = 10_000  # announced again by one sweep; the next one goes on
+GAP_GROWTH_MAX = 10  # the longest interval, in multiples of reannounce_after_seconds
+FAILED_PAUSE_SECONDS = 60  # before a failed object is tried alone for the first time; doubles each time
+FAILED_PAUSE_SECONDS_MAX = 3600
+
+
+def waiting_objects(session: Session, bucket: str) -> dict[uuid.UUID, ObjectRef]:
+    """Return the objects that nobody is working on and that have not come to their end."""
+    found = session.rows(
+        """
+        SELECT object_id, bucket, object_key, version_id FROM bronze.ingestion_metadata
+        WHERE bucket = %s AND status IN ('registered', 'held', 'failed')
+        """,
+        (bucket,),
+    )
+    session.commit()
+    return {row[0]: ObjectRef(bucket=row[1], key=row[2], version_id=row[3]) for row in found}
+
+
+def close_deleted(session: Session, object_id: uuid.UUID) -> bool:
+    """Set an object aside whose bytes are gone; returns whether it was still waiting."""
+    closed = session.execute(
+        """
+        UPDATE bronze.ingestion_metadata
+        SET status = 'ignored', error_message = %s, finished_at = clock_timestamp()
+        WHERE object_id = %s AND status IN ('registered', 'held', 'failed')
+        """,
+        (DELETED, object_id),
+    )
+    session.commit()
+    return bool(closed)
+
+
+def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
+    """Mark unfinished objects as announced again and return them, oldest first.
+
+    Left out: those whose worker gives signs of life, and rows that a worker's transaction holds locked.
+    """
+    found = session.rows(
+        """
+        WITH progress AS (
+            SELECT EXISTS (
+                SELECT FROM bronze.ingestion_metadata
+                WHERE status NOT IN ('registered', 'held', 'failed')
+                  AND coalesce(finished_at, started_at) > clock_timestamp() - %(after)s * interval '1 second'
+            ) AS is_made
+        ), due AS (
+            SELECT object_id FROM bronze.ingestion_metadata o, progress
+            WHERE (
+                o.status IN ('registered', 'processing')
+                AND o.announced_at < clock_timestamp() - CASE
+                    WHEN is_made THEN least(
+                        greatest(%(after)s * interval '1 second', o.announced_at - o.registered_at),
+                        %(after)s * %(growth)s * interval '1 second')
+                    ELSE %(after)s * interval '1 second' END
+                OR o.status = 'failed'
+                AND o.announced_at < clock_timestamp() - interval '1 second'
+                    * least(%(pause)s * power(2, least(greatest(o.attempts - %(attempts)s, 0), 20)), %(pause_max)s)
+            )
+            AND NOT EXISTS (
+                SELECT FROM bronze.workers w
+                WHERE w.object_id = o.object_id AND w.stopped_at IS NULL
+                  AND w.heartbeat_at > clock_timestamp() - %(silence)s * interval '1 second'
+            )
+            ORDER BY o.version LIMIT %(rows)s
+            FOR UPDATE OF o SKIP LOCKED
+        ), marked AS (
+            UPDATE bronze.ingestion_metadata o SET announced_at = clock_timestamp()
+            FROM due WHERE o.object_id = due.object_id
+            RETURNING o.version, o.bucket, o.object_key, o.version_id
+        )
+        SELECT bucket, object_key, version_id FROM marked ORDER BY version
+        """,
+        {
+            "after": settings.reannounce_after_seconds,
+            "growth": GAP_GROWTH_MAX,
+            "attempts": settings.attempts_max,
+            "pause": FAILED_PAUSE_SECONDS,
+            "pause_max": FAILED_PAUSE_SECONDS_MAX,
+            "silence": settings.heartbeat_silence_seconds,
+            "rows": ROWS_MAX,
+        },
+    )
+    session.commit()
+    return [ObjectRef(bucket=row[0], key=row[1], version_id=row[2]) for row in found]
+
+
+def overdue_changes(session: Session, settings: Settings) -> list[SilverChange]:
+    """Mark change sets that gold has not consumed, or that nobody announced or exported, as announced again."""
+    found = session.rows(
+        """
+        WITH due AS (
+            SELECT change_set_id FROM silver.change_sets c
+            WHERE coalesce(c.announced_at, c.created_at) < clock_timestamp() - least(
+                    greatest(%(after)s * interval '1 second', c.announced_at - c.created_at),
+                    %(after)s * %(growth)s * interval '1 second')
+              AND (c.announced_at IS NULL OR c.exported_at IS NULL
+                   OR EXISTS (SELECT FROM gold.pending p WHERE p.change_set_id = c.change_set_id))
+            ORDER BY c.created_at LIMIT %(rows)s
+            FOR UPDATE OF c SKIP LOCKED
+        ), marked AS (
+            UPDATE silver.change_sets c SET announced_at = clock_timestamp()
+            FROM due WHERE c.change_set_id = due.change_set_id
+            RETURNING c.created_at, c.dataset, c.change_set_id, c.object_id
+        )
+        SELECT dataset, change_set_id, object_id FROM marked ORDER BY created_at
+        """,
+        {"after": settings.reannounce_after_seconds, "growth": GAP_GROWTH_MAX, "rows": ROWS_MAX},
+    )
+    session.commit()
+    return [
+        SilverChange(dataset=row[0], change_set_id=str(row[1]), object_id=str(row[2]) if row[2] else None)
+        for row in found
+    ]
