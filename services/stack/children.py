@@ -87,7 +87,7 @@ class Child:
             "A process ended and will be restarted.",
             extra={
                 "action": "process_died",
-                "process": self.name,
+                "program": self.name,
                 "status": self.popen.returncode if self.popen else None,
                 "restart_in_seconds": pause,
                 "log": str(self.program.log),

@@ -80,9 +80,9 @@ def place_postgres(data_dir: Path) -> Place:
 
 def forget_postgres(data_dir: Path) -> None:
     """Remove the cluster that a data folder keeps elsewhere; the caller removes the data folder."""
-    home = _recorded_home(data_dir)
-    if home is not None:
-        shutil.rmtree(home, ignore_errors=True)
+    home = _pointer(data_dir)
+    if home is not None and _claimed_by(home) == data_dir:
+        shutil.rmtree(home)
 
 
 def _installed_programs() -> Path:
@@ -133,24 +133,38 @@ def _succeeds_as(user: User, *command: str) -> bool:
     return done.returncode == 0
 
 
-def _recorded_home(data_dir: Path) -> Path | None:
+def _pointer(data_dir: Path) -> Path | None:
     try:
-        home = Path((data_dir / POINTER_FILE).read_text(encoding="utf-8").strip())
+        return Path((data_dir / POINTER_FILE).read_text(encoding="utf-8").strip())
     except FileNotFoundError:
         return None
-    owner = home / _OWNER_FILE
+
+
+def _claimed_by(home: Path) -> Path | None:
     try:
-        claimed = Path(owner.read_text(encoding="utf-8").strip())
-    except FileNotFoundError as error:
+        return Path((home / _OWNER_FILE).read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        return None
+
+
+def _recorded_home(data_dir: Path) -> Path | None:
+    """Return where the cluster was put if its user could not reach the data folder."""
+    home = _pointer(data_dir)
+    if home is None:
+        return None
+    owner = _claimed_by(home)
+    if owner is None:
         raise ConfigurationError(
             f"{data_dir} keeps its database in {home}, which is gone; "
             f"restore that folder, or remove {data_dir}"
-        ) from error
-    if claimed != data_dir and (claimed / POINTER_FILE).exists():
-        raise ConfigurationError(
-            f"{data_dir} is a copy of {claimed}, whose database is in {home}; "
-            f"two stacks cannot share it: remove {data_dir} and start afresh"
         )
+    if owner != data_dir:
+        if (owner / POINTER_FILE).exists():
+            raise ConfigurationError(
+                f"{data_dir} is a copy of {owner}, whose database is in {home}; "
+                f"two stacks cannot share it: remove {data_dir} and start afresh"
+            )
+        write_private(home / _OWNER_FILE, f"{data_dir}\n")  # the folder was moved
     return home
 
 

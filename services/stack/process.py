@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,7 +92,10 @@ def spawn(program: Program) -> subprocess.Popen[bytes]:
     program.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if program.log.exists() and program.log.stat().st_size > LOG_BYTES_MAX:
         program.log.replace(program.log.with_suffix(".log.1"))
-    with program.log.open("ab") as log:
+    with program.log.open("ab") as log, warnings.catch_warnings():
+        # From 3.12 Python warns of forking beside other threads; the child only makes two system calls before
+        # the exec.
+        warnings.simplefilter("ignore", DeprecationWarning)
         return subprocess.Popen(
             program.command,
             env=dict(program.environment),
