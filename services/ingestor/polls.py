@@ -51,8 +51,8 @@ def record_poll(session: Session, poll: Poll) -> None:
     """Add a poll to the record; the caller commits."""
     session.execute(
         """
-        INSERT INTO bronze.polls (dataset, source_url, started_at, finished_at, outcome, http_status, attempts,
-            etag, last_modified, content_sha256, size_bytes, object_key, error_message)
+        INSERT INTO bronze.polls (dataset, source_url, started_at, finished_at, outcome, http_status,
+            attempts, etag, last_modified, content_sha256, size_bytes, object_key, error_message)
         VALUES (%s, %s, %s, clock_timestamp(), %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         (

@@ -26,7 +26,7 @@ def pause_seconds(interval_seconds: float, failures: int, jitter: float) -> floa
 
 
 class Loop:
-    """A task that runs at once, then at its interval (sooner when nudged or after a failure) until stopped."""
+    """A task that runs at once, then at its interval (sooner if nudged or after a failure) until stopped."""
 
     def __init__(self, name: str, interval_seconds: float, task: Callable[[], object]) -> None:
         self._name, self._interval_seconds, self._task = name, interval_seconds, task

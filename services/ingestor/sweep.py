@@ -44,7 +44,7 @@ class SweepResult:
 def sweep_once(
     settings: Settings, catalog: Catalog, warehouse: Warehouse, store: ObjectStore, bus: EventBus
 ) -> SweepResult:
-    """Register and announce what the ledger does not know, announce the unfinished again; raises Unavailable."""
+    """Register and announce what the ledger lacks, announce the unfinished again; raises Unavailable."""
     with warehouse.session("ingestor-sweep") as session:
         missing = unfinished.waiting_objects(session, BRONZE_BUCKET)
         listed, unknown = _compare(session, store.versions(BRONZE_BUCKET), missing)

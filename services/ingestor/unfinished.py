@@ -68,7 +68,8 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
                     ELSE %(after)s * interval '1 second' END
                 OR o.status = 'failed'
                 AND o.announced_at < clock_timestamp() - interval '1 second'
-                    * least(%(pause)s * power(2, least(greatest(o.attempts - %(attempts)s, 0), 20)), %(pause_max)s)
+                    * least(%(pause_max)s,
+                            %(pause)s * power(2, least(greatest(o.attempts - %(attempts)s, 0), 20)))
             )
             AND NOT EXISTS (
                 SELECT FROM bronze.workers w
@@ -99,7 +100,7 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
 
 
 def overdue_changes(session: Session, settings: Settings) -> list[SilverChange]:
-    """Mark change sets that gold has not consumed, or that nobody announced or exported, as announced again."""
+    """Mark as announced again the change sets not consumed by gold, or never announced or exported."""
     found = session.rows(
         """
         WITH due AS (

@@ -47,7 +47,7 @@ class _Passing(Exception):  # noqa: N818 - not an error yet
 def fetch_web(
     request: Request, settings: Settings, target: Path, sleep: Callable[[float], None] = time.sleep
 ) -> Fetched | NotModified:
-    """Download a URL into `target`; raises SourceFailed when it cannot be had whole within the settings' limits."""
+    """Download a URL into `target`; raises SourceFailed when it cannot be had whole within the limits."""
     retrying = Retrying(
         stop=stop_after_attempt(settings.http_attempts_max),
         wait=_pause(settings.http_backoff_max_seconds),
@@ -129,7 +129,7 @@ def _check(response: requests.Response, request: Request, backoff_max_seconds: f
     content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
     if content_type in ("text/html", "application/xhtml+xml"):
         raise SourceFailed(
-            f"{request.url}: an HTML page came instead of {request.expects.upper()} (a login or an error page?); "
+            f"{request.url}: an HTML page came instead of {request.expects.upper()} (a login? an error?); "
             "open source.url in a browser",
             http_status=status,
         )

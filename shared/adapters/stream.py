@@ -76,8 +76,8 @@ def consume(
     """Call `handle` for every message of a topic, one at a time, until SIGTERM or SIGINT; return the status.
 
     `handle` deals with its own failures. When it raises, its message stays unacknowledged and the status is 3
-    for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it and
-    is restarted. Must run in the main thread, which receives the signals.
+    for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it
+    and is restarted. Must run in the main thread, which receives the signals.
     """
     consumption = _Consumption(settings, group, topic, handle, service)
     loop = asyncio.new_event_loop()

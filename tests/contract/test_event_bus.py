@@ -1,0 +1,79 @@
+"""What every event bus must do: the in-memory fake and the embedded broker, held to one suite."""
+
+import uuid
+
+import pytest
+from fakes import FakeBus
+
+from shared.adapters.kafka import KafkaBus, tail
+from shared.errors import Unavailable
+from shared.ports import EventBus
+from shared.settings import Settings
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"contract-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(params=["fake", "real"])
+def bus(request: pytest.FixtureRequest) -> EventBus:
+    if request.param == "fake":
+        return FakeBus()
+    bus = KafkaBus(request.getfixturevalue("stack").settings.kafka_bootstrap_servers)
+    request.addfinalizer(bus.close)
+    return bus
+
+
+def messages(bus: EventBus, request: pytest.FixtureRequest, topic: str) -> list[tuple[str, bytes]]:
+    if isinstance(bus, FakeBus):
+        return [(key, value) for name, key, value in bus.published if name == topic]
+    servers = request.getfixturevalue("stack").settings.kafka_bootstrap_servers
+    found = tail(servers, topic, from_start=True, idle_seconds=1.0)
+    return [((message.key or b"").decode(), message.value) for message in found]
+
+
+def test_what_is_published_lies_on_the_topic(bus: EventBus, topic: str, request: pytest.FixtureRequest) -> None:
+    bus.ensure_topics({topic: 1})
+
+    for number in range(5):
+        bus.publish(topic, f"covid/ü {number}.csv", f"event {number}".encode())
+
+    assert messages(bus, request, topic) == [(f"covid/ü {n}.csv", f"event {n}".encode()) for n in range(5)]
+
+
+def test_topics_are_made_once_and_keep_their_messages(
+    bus: EventBus, topic: str, request: pytest.FixtureRequest
+) -> None:
+    bus.ensure_topics({topic: 3})
+    bus.publish(topic, "key", b"1")
+    bus.ensure_topics({topic: 3})
+
+    assert messages(bus, request, topic) == [("key", b"1")]
+
+
+def test_closing_twice_and_using_it_again_is_fine(bus: EventBus, topic: str) -> None:
+    bus.ensure_topics({topic: 1})
+    bus.close()
+    bus.close()
+    bus.publish(topic, "key", b"1")
+
+
+def test_a_topic_made_anew_has_another_identity(topic: str, request: pytest.FixtureRequest) -> None:
+    settings: Settings = request.getfixturevalue("stack").settings
+    bus = KafkaBus(settings.kafka_bootstrap_servers)
+    request.addfinalizer(bus.close)
+
+    assert bus.topic_identity(topic) == ""
+    bus.ensure_topics({topic: 1})
+    assert bus.topic_identity(topic) == bus.topic_identity(topic) != ""
+
+
+def test_a_broker_that_is_away_shows_within_seconds() -> None:
+    bus = KafkaBus("127.0.0.1:1")
+
+    with pytest.raises(Unavailable, match="Kafka is not available"):
+        bus.publish("bronze-ready", "key", b"1")
+    with pytest.raises(Unavailable, match="Kafka is not available"):
+        bus.ensure_topics({"bronze-ready": 1})
+    bus.close()

@@ -1,0 +1,159 @@
+"""What every object store must do: the in-memory fake and the embedded server, held to one suite."""
+
+import hashlib
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import FakeStore
+
+from shared.adapters.s3 import S3
+from shared.errors import ConfigurationError, ObjectDamaged, ObjectGone, Unavailable
+from shared.ports import ObjectStore
+
+KEY = "covid/a b+ü/Datei (1).csv"
+
+
+@pytest.fixture(params=["fake", "real"])
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "fake":
+        return FakeStore()
+    settings = request.getfixturevalue("stack").settings
+    return S3(
+        settings.s3_endpoint,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        page_versions=3,  # so that every listing of these tests is paged
+    )
+
+
+@pytest.fixture(params=[True, False], ids=["versioned", "unversioned"])
+def bucket(request: pytest.FixtureRequest, store: ObjectStore) -> str:
+    name = f"contract-{uuid.uuid4().hex[:12]}"
+    store.ensure_bucket(name, versioned=request.param)
+    store.ensure_bucket(name, versioned=request.param)
+    return name
+
+
+@pytest.fixture
+def versioned(store: ObjectStore) -> str:
+    name = f"contract-{uuid.uuid4().hex[:12]}"
+    store.ensure_bucket(name, versioned=True)
+    return name
+
+
+def test_what_is_put_is_described_and_fetched(store: ObjectStore, bucket: str, tmp_path: Path) -> None:
+    metadata = {"Landed-At": "2026-01-01T00:00:00.000001+00:00", "source-url": "Grüße  aus ü", "note": "=?utf-8?b?eA==?="}
+
+    put = store.put_bytes(bucket, KEY, b"a,b\n1,2\n", metadata)
+
+    assert (put.bucket, put.key, put.size_bytes) == (bucket, KEY, 8)
+    assert put.metadata == {name.lower(): value for name, value in metadata.items()}
+    assert store.stat(bucket, KEY, put.version_id) == put
+    assert store.stat(bucket, KEY) == put
+    assert store.fetch(put, tmp_path / "x") == hashlib.sha256(b"a,b\n1,2\n").hexdigest()
+    assert (tmp_path / "x").read_bytes() == b"a,b\n1,2\n"
+
+
+def test_a_file_of_several_parts_arrives_whole(store: ObjectStore, bucket: str, tmp_path: Path) -> None:
+    source = tmp_path / "big"
+    source.write_bytes(bytes(range(256)) * (20 << 12))
+
+    put = store.put_file(bucket, "covid/big", source, {"name": "value"})
+
+    assert (put.size_bytes, put.metadata) == (20 << 20, {"name": "value"})
+    assert store.fetch(put, tmp_path / "copy") == hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def test_an_empty_object_is_an_object(store: ObjectStore, bucket: str, tmp_path: Path) -> None:
+    put = store.put_bytes(bucket, "covid/empty", b"", {})
+
+    assert store.fetch(put, tmp_path / "x") == hashlib.sha256(b"").hexdigest()
+
+
+def test_an_overwritten_version_is_fetched_or_gone_never_mixed_up(
+    store: ObjectStore, bucket: str, tmp_path: Path
+) -> None:
+    first = store.put_bytes(bucket, KEY, b"first", {})
+    second = store.put_bytes(bucket, KEY, b"second", {})
+
+    assert store.fetch(second, tmp_path / "x") == hashlib.sha256(b"second").hexdigest()
+    if first.version_id:
+        assert store.fetch(first, tmp_path / "x") == hashlib.sha256(b"first").hexdigest()
+    else:
+        with pytest.raises(ObjectGone):
+            store.fetch(first, tmp_path / "x")
+
+
+def test_a_wrong_length_is_damage(store: ObjectStore, bucket: str, tmp_path: Path) -> None:
+    put = store.put_bytes(bucket, KEY, b"12345", {})
+
+    with pytest.raises(ObjectDamaged, match="5 bytes arrived, 6 were stored"):
+        store.fetch(replace(put, size_bytes=6), tmp_path / "x")
+
+
+def test_what_is_not_there_is_gone(store: ObjectStore, bucket: str, tmp_path: Path) -> None:
+    put = store.put_bytes(bucket, KEY, b"1", {})
+
+    with pytest.raises(ObjectGone):
+        store.stat(bucket, "covid/nothing")
+    with pytest.raises(ObjectGone):
+        store.fetch(replace(put, key="covid/nothing"), tmp_path / "x")
+
+
+def test_versions_are_listed_by_key_and_newest_first_over_all_pages(store: ObjectStore, versioned: str) -> None:
+    put = [store.put_bytes(versioned, key, bytes([n]), {}) for n in range(4) for key in ("a/1", "a/1.csv", "b/2")]
+
+    listed = [(info.key, info.version_id) for info in store.versions(versioned)]
+
+    expected = [(i.key, i.version_id) for key in ("a/1", "a/1.csv", "b/2") for i in reversed(put) if i.key == key]
+    assert listed == expected
+    assert [info.key for info in store.versions(versioned, "b/")] == ["b/2"] * 4
+
+
+def test_an_unversioned_key_is_listed_once(store: ObjectStore) -> None:
+    bucket = f"contract-{uuid.uuid4().hex[:12]}"
+    store.ensure_bucket(bucket, versioned=False)
+    store.put_bytes(bucket, KEY, b"1", {})
+    newest = store.put_bytes(bucket, KEY, b"22", {})
+
+    [listed] = store.versions(bucket)
+
+    assert (listed.key, listed.version_id, listed.etag, listed.size_bytes) == (KEY, "", newest.etag, 2)
+    assert listed.last_modified.replace(microsecond=0) == newest.last_modified
+
+
+def test_a_delete_marker_hides_the_key_and_keeps_its_versions(
+    store: ObjectStore, versioned: str, tmp_path: Path
+) -> None:
+    first = store.put_bytes(versioned, KEY, b"1", {})
+    if isinstance(store, FakeStore):
+        store.remove(versioned, KEY)
+    else:
+        store._client.remove_object(versioned, KEY)  # type: ignore[attr-defined]
+    last = store.put_bytes(versioned, KEY, b"2", {})
+
+    listed = [(info.version_id, info.is_delete_marker) for info in store.versions(versioned)]
+
+    assert (listed[0], listed[1][1], listed[2]) == ((last.version_id, False), True, (first.version_id, False))
+    with pytest.raises(ObjectGone):
+        store.stat(versioned, KEY, listed[1][0])
+    assert store.fetch(first, tmp_path / "x") == hashlib.sha256(b"1").hexdigest()
+
+
+def test_a_server_that_is_away_shows_within_seconds() -> None:
+    with pytest.raises(Unavailable, match="object store is not available"):
+        S3("127.0.0.1:1", "key", "secret").stat("bronze-layer", "covid/x")
+
+
+@pytest.mark.parametrize(("secret", "bucket"), [("wrong", "bronze-layer"), (None, "no-such-bucket-at-all")])
+def test_a_refusal_says_what_to_do(
+    request: pytest.FixtureRequest, secret: str | None, bucket: str
+) -> None:
+    settings = request.getfixturevalue("stack").settings
+    secret = secret or settings.s3_secret_key.get_secret_value()
+    store = S3(settings.s3_endpoint, settings.s3_access_key.get_secret_value(), secret)
+
+    with pytest.raises(ConfigurationError, match="MEDALLION_S3_|migrate"):
+        list(store.versions(bucket))
