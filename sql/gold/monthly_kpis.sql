@@ -54,12 +54,15 @@ CROSS JOIN LATERAL (
     WHERE aggregate_date >= scope.month - interval '1 month' AND aggregate_date < scope.month
 ) AS before
 JOIN (
-    SELECT scope.month, count(DISTINCT covid.country) AS countries
-    FROM scope
-    CROSS JOIN generate_series(0, 30) AS days
-    JOIN silver.clean_covid AS covid ON covid.record_date = scope.month + days
-    WHERE covid.record_date < scope.month + interval '1 month'
-    GROUP BY scope.month
+    SELECT month, count(*) AS countries
+    FROM (
+        SELECT DISTINCT scope.month, covid.country
+        FROM scope
+        CROSS JOIN generate_series(0, 30) AS days
+        JOIN silver.clean_covid AS covid ON covid.record_date = scope.month + days
+        WHERE covid.record_date < scope.month + interval '1 month'
+    ) AS country
+    GROUP BY month
 ) AS reporting ON reporting.month = scope.month;
 
 -- @audit days_add_up: the days' new cases do not add up to the month's

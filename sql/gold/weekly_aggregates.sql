@@ -54,11 +54,14 @@ CROSS JOIN LATERAL (
     WHERE aggregate_date >= scope.week_start - 7 AND aggregate_date < scope.week_start
 ) AS before
 JOIN (
-    SELECT scope.week_start, count(DISTINCT covid.country) AS countries
-    FROM scope
-    CROSS JOIN generate_series(0, 6) AS days
-    JOIN silver.clean_covid AS covid ON covid.record_date = scope.week_start + days
-    GROUP BY scope.week_start
+    SELECT week_start, count(*) AS countries
+    FROM (
+        SELECT DISTINCT scope.week_start, covid.country
+        FROM scope
+        CROSS JOIN generate_series(0, 6) AS days
+        JOIN silver.clean_covid AS covid ON covid.record_date = scope.week_start + days
+    ) AS country
+    GROUP BY week_start
 ) AS reporting ON reporting.week_start = scope.week_start;
 
 -- @audit days_add_up: the days' new cases do not add up to the week's

@@ -25,6 +25,7 @@ CREATE TABLE bronze.ingestion_metadata (
     attempts           integer NOT NULL DEFAULT 0,   -- committed before work starts, so that a crash counts
     epoch              integer NOT NULL DEFAULT 0,   -- raised by every claim; fences off whoever held it before
     worker_id          text,                         -- who claimed it last
+    is_approved        boolean NOT NULL DEFAULT false, -- a person let it through although it was held
     error_message      text,
     rows_read          bigint,
     rows_inserted      bigint,
@@ -110,6 +111,7 @@ CREATE TABLE silver.datasets (
     dataset              text PRIMARY KEY,
     snapshot_version     uuid,                       -- newest applied snapshot whose keys were all readable
     snapshot_object_id   uuid,
+    latest_snapshot      uuid,                       -- newest applied snapshot, clean or not: closes older quarantine
     snapshot_rows        bigint,                     -- its keys: what the removal guard measures against
     rows_live            bigint NOT NULL DEFAULT 0,
     contract_fingerprint text,

@@ -1,0 +1,152 @@
+"""Claims: one worker an object at a time, and none that a dead or frozen worker could keep.
+
+A claim is an advisory lock on the worker's own database session, so that it ends with the session, and a raised
+`epoch` in the ledger, so that a holder who was thought dead cannot finish what another has taken over.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from services.silver.job import Counts, ObjectVersion
+from services.silver.state import lock_key
+from shared.errors import ClaimLost
+from shared.ports import Session
+from shared.settings import Settings
+
+CLAIMABLE = ("registered", "processing", "failed")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to process one object version."""
+
+    obj: ObjectVersion
+    lock: int
+
+
+def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Claim | None:
+    """Claim an object and commit; None when it is finished, held, failed for good, or another worker's.
+
+    `attempts` is committed before any work, so that a worker's death counts. An object whose worker died
+    `attempts_max` times becomes failed.
+    """
+    lock = lock_key(f"object:{object_id}")
+    if not session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0]:
+        end_silent_holder(session, settings, lock)
+        session.commit()
+        if not session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0]:
+            session.commit()
+            return None
+    claimed = _claim_row(session, settings, object_id, worker_id)
+    session.commit()
+    if claimed is None:
+        session.execute("SELECT pg_advisory_unlock(%s)", (lock,))
+        session.commit()
+        return None
+    return Claim(claimed, lock)
+
+
+def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> ObjectVersion | None:
+    found = session.rows(
+        "SELECT status, attempts,"
+        " landed_at > clock_timestamp() + make_interval(secs => %s) AND NOT is_approved, landed_at"
+        " FROM bronze.ingestion_metadata WHERE object_id = %s FOR UPDATE",
+        (settings.future_tolerance_seconds, object_id),
+    )
+    if not found or found[0][0] not in CLAIMABLE:
+        return None
+    status, attempts, is_future, landed_at = found[0]
+    if status == "processing" and attempts >= settings.attempts_max:
+        _mark(session, object_id, "failed", f"its worker died {attempts} times while processing it")
+        return None
+    if is_future:
+        _mark(
+            session, object_id, "held",
+            f"it is dated {landed_at:%Y-%m-%d %H:%M:%S} UTC, in the future: check the clock of whoever landed it; "
+            f"`medallion approve {object_id}` lets it through",
+        )  # fmt: skip
+        return None
+    row = session.rows(
+        """
+        UPDATE bronze.ingestion_metadata
+        SET status = 'processing', attempts = attempts + 1, epoch = epoch + 1, worker_id = %s,
+            started_at = clock_timestamp(), finished_at = NULL
+        WHERE object_id = %s
+        RETURNING object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at,
+                  version, write_disposition, attempts, epoch, is_approved
+        """,
+        (worker_id, object_id),
+    )[0]
+    return ObjectVersion(*row)
+
+
+def _mark(session: Session, object_id: uuid.UUID, status: str, reason: str) -> None:
+    session.execute(
+        "UPDATE bronze.ingestion_metadata SET status = %s, error_message = %s, finished_at = clock_timestamp()"
+        " WHERE object_id = %s",
+        (status, reason, object_id),
+    )
+
+
+def end_silent_holder(session: Session, settings: Settings, lock: int) -> None:
+    """End the database session of whoever holds a lock but has not sent a heartbeat for too long.
+
+    A frozen process keeps its locks whatever timeouts the server has; only ending its backend frees them.
+    """
+    session.rows(
+        """
+        SELECT pg_terminate_backend(l.pid)
+        FROM pg_locks l JOIN bronze.workers w ON w.backend_pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+          AND w.heartbeat_at < clock_timestamp() - make_interval(secs => %s)
+        """,
+        (lock, settings.heartbeat_silence_seconds),
+    )
+
+
+def finish(session: Session, obj: ObjectVersion, status: str, counts: Counts, score: float | None, sha256: str) -> None:
+    """Write the object's final state in the transaction of its effects; raises ClaimLost when the epoch moved on.
+
+    Row counts are those of the first completion.
+    """
+    touched = session.execute(
+        """
+        UPDATE bronze.ingestion_metadata SET
+            status = %(status)s, error_message = NULL, finished_at = clock_timestamp(),
+            content_sha256 = coalesce(content_sha256, %(sha256)s),
+            rows_read = coalesce(rows_read, %(read)s), rows_inserted = coalesce(rows_inserted, %(inserted)s),
+            rows_updated = coalesce(rows_updated, %(updated)s), rows_unchanged = coalesce(rows_unchanged, %(unchanged)s),
+            rows_deleted = coalesce(rows_deleted, %(deleted)s),
+            rows_quarantined = coalesce(rows_quarantined, %(quarantined)s),
+            rows_duplicate = coalesce(rows_duplicate, %(duplicate)s),
+            rows_superseded = coalesce(rows_superseded, %(superseded)s),
+            rows_discarded = coalesce(rows_discarded, %(discarded)s),
+            data_quality_score = %(score)s
+        WHERE object_id = %(object_id)s AND epoch = %(epoch)s AND status = 'processing'
+        """,
+        {**vars(counts), "status": status, "score": score, "sha256": sha256, "object_id": obj.object_id, "epoch": obj.epoch},
+    )
+    if touched != 1:
+        raise ClaimLost(f"object {obj.object_id} was taken over by another worker while this one processed it")
+
+
+def conclude(session: Session, obj: ObjectVersion, status: str, reason: str, rows_read: int | None = None) -> None:
+    """Record a verdict that changes no data (rejected, held, ignored, or registered again to be retried); commits."""
+    given_back = 1 if status == "registered" else 0
+    session.execute(
+        """
+        UPDATE bronze.ingestion_metadata
+        SET status = %s, error_message = %s, rows_read = coalesce(rows_read, %s), attempts = attempts - %s,
+            finished_at = CASE WHEN %s = 'registered' THEN NULL ELSE clock_timestamp() END
+        WHERE object_id = %s AND epoch = %s AND status = 'processing'
+        """,
+        (status, reason, rows_read, given_back, status, obj.object_id, obj.epoch),
+    )
+    session.commit()
+
+
+def release(session: Session, held: Claim) -> None:
+    """Give the lock back; the state was written before."""
+    session.execute("SELECT pg_advisory_unlock(%s)", (held.lock,))
+    session.commit()

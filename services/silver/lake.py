@@ -1,0 +1,85 @@
+"""The change set as Parquet: what an object inserted, updated and removed, for whoever reads the silver-layer bucket.
+
+A file holds the declared and derived columns, the score and the lineage of the rows that the object wrote, and
+`_change` (insert, update, delete; for a delete only the key). Windowed columns are left out: they follow from the
+others. It is derived after the commit and may be written again.
+"""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.silver.check import RAW_PREFIX, good_schema
+from services.silver.diff import Action
+from services.silver.job import Job
+from shared.dataset import Dataset
+
+_HASHES = ("_row_hash", "_key_hash")
+
+
+def change_key(dataset: str, change_set_id: uuid.UUID) -> str:
+    """Return the object key of a change set's file."""
+    return f"{dataset}/change_set={change_set_id}.parquet"
+
+
+def write_change_file(job: Job, path: Path) -> int:
+    """Write the change set of a merge as Parquet; return its rows."""
+    schema = lake_schema(job.dataset)
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for action, word in ((Action.INSERT, "insert"), (Action.UPDATE, "update")):
+            for batch in job.selected(job.actions, action):
+                writer.write_batch(_lake_batch(batch, schema, job.obj.object_id, word))
+                rows += batch.num_rows
+        for batch in _removed(job, schema):
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def lake_schema(dataset: Dataset) -> pa.Schema:
+    """Return the schema of a dataset's change files; ids and hashes as text."""
+    fields = [
+        pa.field(f.name, pa.string() if f.name in _HASHES else f.type)
+        for f in good_schema(dataset)
+        if not f.name.startswith(RAW_PREFIX) and f.name != "_document"
+    ]
+    return pa.schema([*fields, ("_object_id", pa.string()), ("_change", pa.string())])
+
+
+def _lake_batch(batch: pa.RecordBatch, schema: pa.Schema, object_id: uuid.UUID, change: str) -> pa.RecordBatch:
+    columns = []
+    for field in schema:
+        if field.name in _HASHES:
+            columns.append(_hex(batch.column(field.name)))
+        elif field.name == "_object_id":
+            columns.append(pa.array([str(object_id)] * batch.num_rows, pa.string()))
+        elif field.name == "_change":
+            columns.append(pa.array([change] * batch.num_rows, pa.string()))
+        else:
+            columns.append(batch.column(field.name))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _hex(hashes: pa.Array) -> pa.Array:
+    """Return 16-byte hashes as 32 hexadecimal digits, without a Python object a row."""
+    digits = b"".join(hashes.to_pylist()).hex().encode()
+    offsets = pa.array(range(0, len(digits) + 1, 32), pa.int32())
+    return pa.Array.from_buffers(pa.string(), len(hashes), [None, offsets.buffers()[1], pa.py_buffer(digits)])
+
+
+def _removed(job: Job, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    if not job.removed_keys:
+        return
+    count = len(job.removed_keys)
+    keys = {name: [row[i] for row in job.removed_keys] for i, name in enumerate(job.dataset.primary_key)}
+    columns = [
+        pa.array(keys[f.name], f.type) if f.name in keys
+        else pa.array(["delete"] * count, pa.string()) if f.name == "_change"
+        else pa.nulls(count, f.type)
+        for f in schema
+    ]  # fmt: skip
+    yield pa.RecordBatch.from_arrays(columns, schema=schema)

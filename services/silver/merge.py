@@ -1,0 +1,316 @@
+"""Merge a checked object into silver: decide, guard, write, settle, compute windows, note what changed.
+
+Everything happens in the caller's transaction, under the dataset's lock. See shared rules of versions and dispositions
+in ARCHITECTURE.md; the effect of an object older than the last clean snapshot is in late.py.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from services.silver import facts
+from services.silver.check import BAD_SCHEMA
+from services.silver.decide import counted, decide, good_key_hashes
+from services.silver.diff import Action
+from services.silver.job import Job
+from services.silver.reread import raw_of_lines
+from services.silver.rewindow import rewindow
+from services.silver.touched import Touched
+from services.silver.window import compute, sorted_by_series
+from services.silver.write import (
+    apply_updates,
+    clean_batch,
+    sorted_by_key,
+    stage_keys,
+    stage_updates,
+    write_clean,
+    write_quarantine,
+    write_raw,
+)
+from shared.errors import MedallionError, Rejected
+
+
+# So many removed keys are listed in the change set's Parquet file; gold does not depend on them.
+REMOVED_KEYS_MAX = 100_000
+
+
+class Held(MedallionError):
+    """The object waits for a person's `approve`."""
+
+
+def merge_keyed(job: Job) -> Touched:
+    """Apply a replace or merge object to a keyed dataset; fill job.counts; return what it touched.
+
+    Raises Rejected when more rows are bad than the contract allows, Held when a snapshot removes too much.
+    """
+    actions = job.actions = decide(job)
+    refuse_if_too_bad(job, counted(actions, Action.CONFLICT))
+    removed = _guard_removals(job)
+    touched = Touched(job.dataset, job.settings.change_groups_max)
+    _count(job, actions, removed)
+    if removed:
+        remove_rows(job, touched, "SELECT key_hash FROM removed")
+    _write_rows(job, actions, touched)
+    _settle(job, actions, touched)
+    _recheck(job, actions, touched)
+    keep_bad_rows(job, actions)
+    job.counts.rewritten = rewindow(job, touched) if not _is_first_load(job) else 0
+    return touched
+
+
+def refuse_if_too_bad(job: Job, conflicts: int) -> None:
+    """Raise Rejected when the share of bad rows is above the contract's limit, or a `reject` rule is broken."""
+    tally, limits = job.file.tally, job.dataset.limits
+    bad = tally.rows_bad + conflicts
+    for rule in job.dataset.rules:
+        failed = tally.rule_failures[rule.name]
+        if rule.severity == "reject" and failed > (rule.threshold or 0) * tally.rows_read:
+            raise Rejected(f"{failed:,} of {tally.rows_read:,} rows break the rule {rule.name} ({rule.check})")
+    if bad > limits.bad_rows_max_share * tally.rows_read:
+        worst = "; ".join(
+            f"{count:,} × {rule}{f' of {column}' if column else ''}, first {tally.examples[rule, column]}"
+            for (rule, column), count in tally.reasons.most_common(3)
+        )
+        if conflicts:
+            worst += f"{'; ' if worst else ''}{conflicts:,} × duplicate_key"
+        raise Rejected(
+            f"{bad:,} of {tally.rows_read:,} rows ({bad / tally.rows_read:.1%}) cannot be used, more than the "
+            f"{limits.bad_rows_max_share:.0%} that limits.bad_rows_max_share allows: {worst}. "
+            f"Correct the file at its source, or the contract in config/datasets/{job.dataset.name}.yaml"
+        )
+
+
+def _guard_removals(job: Job) -> int:
+    """Return how many live rows the snapshot removes; raises Held when that is too large a share."""
+    if not job.is_clean_snapshot:
+        return 0
+    removed: int = job.session.rows("SELECT count(*) FROM removed")[0][0]
+    base = job.state.snapshot_rows or job.state.rows_live
+    share = job.dataset.limits.removed_rows_max_share
+    if removed > share * base and not job.obj.is_approved:
+        raise Held(
+            f"the snapshot would remove {removed:,} of {base:,} rows ({removed / max(base, 1):.1%}), more than the "
+            f"{share:.0%} that limits.removed_rows_max_share allows: is the download whole? "
+            f"`medallion approve {job.obj.object_id}` lets it through"
+        )
+    return removed
+
+
+def _is_first_load(job: Job) -> bool:
+    return job.state.rows_live == 0 and job.file.good.is_in_memory
+
+
+def _count(job: Job, actions: Any, removed: int) -> None:
+    counts, tally = job.counts, job.file.tally
+    counts.read, counts.discarded = tally.rows_read, tally.rows_discarded
+    counts.inserted = counted(actions, Action.INSERT)
+    counts.updated = counted(actions, Action.UPDATE)
+    counts.unchanged = counted(actions, Action.UNCHANGED)
+    counts.duplicate = counted(actions, Action.DUPLICATE)
+    counts.superseded = counted(actions, Action.SUPERSEDED)
+    counts.quarantined = tally.rows_bad + counted(actions, Action.CONFLICT)
+    counts.deleted = removed
+
+
+def remove_rows(job: Job, touched: Touched, keys: str) -> int:
+    """Delete the live rows whose key hashes a query yields; return how many."""
+    key = job.dataset.primary_key
+    names = dict.fromkeys(("_key_hash", "_first_seen_at", *key, *touched.group_columns, *touched.series_columns))
+    columns = ", ".join(names)
+    job.session.execute(
+        f"CREATE TEMP TABLE removed_rows ON COMMIT DROP AS SELECT {columns} FROM {job.dataset.clean_table} WITH NO DATA"
+    )
+    removed = job.session.execute(
+        f"""
+        WITH gone AS (
+            DELETE FROM {job.dataset.clean_table} c USING ({keys}) k WHERE c._key_hash = k.key_hash
+            RETURNING {', '.join(f'c.{name}' for name in names)})
+        INSERT INTO removed_rows SELECT * FROM gone
+        """
+    )
+    facts.note_removed(job)
+    touched.add_query(job.session, "removed_rows")
+    job.removed_keys = job.session.rows(f"SELECT {', '.join(key)} FROM removed_rows LIMIT {REMOVED_KEYS_MAX}")
+    return removed
+
+
+def _write_rows(job: Job, actions: Any, touched: Touched) -> None:
+    """Write new and changed rows to the raw history and the clean table."""
+    if job.counts.inserted + job.counts.updated == 0:
+        return
+    write_raw(job, job.selected(actions, Action.INSERT, Action.UPDATE))
+    if job.counts.updated:
+        stage_updates(job, _clean(job, job.selected(actions, Action.UPDATE), touched))
+        apply_updates(job)
+        touched.add_query(job.session, "replaced")
+    if job.counts.inserted:
+        if _is_first_load(job):
+            write_clean(job, _whole_with_windows(job, actions, touched))
+        else:
+            write_clean(job, _clean(job, job.selected(actions, Action.INSERT), touched))
+
+
+def _clean(job: Job, batches: Iterator[pa.RecordBatch], touched: Touched) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        clean = clean_batch(job, sorted_by_key(job.dataset, batch))
+        touched.add_rows(pa.Table.from_batches([clean]))
+        yield clean
+
+
+def _whole_with_windows(job: Job, actions: Any, touched: Touched) -> Iterator[pa.RecordBatch]:
+    """Yield a first load as one sorted batch whose windowed columns are computed before it is written."""
+    rows = pa.Table.from_batches(list(job.selected(actions, Action.INSERT))).combine_chunks()
+    windowed = None
+    if job.dataset.windowed:
+        rows = sorted_by_series(rows, job.dataset.windowed)
+        windowed = compute(rows, job.dataset.windowed, job.sql)
+    whole = clean_batch(job, rows.combine_chunks().to_batches()[0], windowed)
+    touched.add_rows(pa.Table.from_batches([whole]))
+    yield sorted_by_key(job.dataset, whole)
+
+
+def _settle(job: Job, actions: Any, touched: Touched) -> None:
+    """Keep the facts that order independence needs; nothing to do for the newest object of an orderly dataset."""
+    bad_keys = job.session.rows("SELECT EXISTS (SELECT FROM bad_keys)")[0][0]
+    is_late = job.state.newest_landed_at is not None and job.state.newest_landed_at > job.obj.landed_at
+    must_confirm = not job.is_clean_snapshot and job.counts.unchanged
+    if not (bad_keys or is_late or must_confirm or job.state.has_facts or job.state.has_open_quarantine):
+        if not job.counts.deleted:
+            return
+    stage_keys(job.session, "seen", _winners(job, actions))
+    job.session.execute("DELETE FROM bad_keys b USING seen s WHERE s.key_hash = b.key_hash")
+    if must_confirm:
+        _confirm(job)
+    if is_late:
+        rewrite_first_seen(job, touched)
+    if facts.remember_first_seen(job) and "_first_seen_at" in touched.group_columns:
+        touched.is_everything = True  # the groups noted above carry the landing time instead
+    facts.settle_good_keys(job)
+    facts.spoil_bad_keys(job)
+    if job.is_clean_snapshot:
+        facts.settle_absent_keys(job)
+    facts.forget_empty(job)
+    _close_quarantine(job)
+
+
+def _winners(job: Job, actions: Any) -> Any:
+    """Return the key hashes that the object holds in good rows, once each."""
+    return good_key_hashes(job)[(actions != Action.DUPLICATE) & (actions != Action.CONFLICT)]
+
+
+def _confirm(job: Job) -> None:
+    """Let unchanged rows take the object's version, else an older object could undo what this one confirmed."""
+    job.session.execute(
+        f"""
+        UPDATE {job.dataset.clean_table} c SET _version = {job.version}
+        FROM seen s WHERE c._key_hash = s.key_hash AND c._version < {job.version}
+        """
+    )
+
+
+def rewrite_first_seen(job: Job, touched: Touched) -> None:
+    """Let live rows take the landing time of an older object that turns out to have held their keys."""
+    names = dict.fromkeys((*touched.group_columns, *touched.series_columns, "_key_hash"))
+    if "_first_seen_at" not in touched.group_columns:
+        job.session.execute(
+            f"""
+            UPDATE {job.dataset.clean_table} c SET _first_seen_at = %s
+            FROM seen s WHERE c._key_hash = s.key_hash AND c._first_seen_at > %s
+            """,
+            (job.obj.landed_at, job.obj.landed_at),
+        )
+        return
+    job.session.execute(
+        f"CREATE TEMP TABLE reseen ON COMMIT DROP AS SELECT {', '.join(names)} FROM {job.dataset.clean_table} WITH NO DATA"
+    )
+    job.session.execute(
+        f"""
+        WITH done AS (
+            UPDATE {job.dataset.clean_table} c SET _first_seen_at = %s
+            FROM seen s WHERE c._key_hash = s.key_hash AND c._first_seen_at > %s
+            RETURNING {', '.join(f'old.{n} AS old_{n}' for n in names)}, {', '.join(f'new.{n} AS new_{n}' for n in names)}),
+        kept AS (INSERT INTO reseen SELECT {', '.join(f'old_{n}' for n in names)} FROM done)
+        INSERT INTO reseen SELECT {', '.join(f'new_{n}' for n in names)} FROM done
+        """,
+        (job.obj.landed_at, job.obj.landed_at),
+    )
+    touched.add_query(job.session, "reseen")
+
+
+def _recheck(job: Job, actions: Any, touched: Touched) -> None:
+    """Rewrite unchanged rows whose result differs because the contract changed since the last snapshot."""
+    changed = job.state.contract_fingerprint not in (None, job.dataset.fingerprint)
+    if not (changed and job.obj.is_snapshot and job.counts.unchanged):
+        return
+    job.session.execute("DROP TABLE IF EXISTS updates")
+    stage_updates(job, (clean_batch(job, batch) for batch in job.selected(actions, Action.UNCHANGED)))
+    results = [d.name for d in job.dataset.derived] + ["data_quality_score"]
+    on_key = " AND ".join(f"c.{name} = u.{name}" for name in job.dataset.primary_key)
+    job.session.execute(
+        f"""
+        UPDATE {job.dataset.clean_table} c SET {', '.join(f'{n} = u.{n}' for n in results)}
+        FROM updates u WHERE {on_key}
+          AND ({', '.join(f'c.{n}' for n in results)}) IS DISTINCT FROM ({', '.join(f'u.{n}' for n in results)})
+        """
+    )
+    touched.add_query(job.session, "updates")
+
+
+def keep_bad_rows(job: Job, actions: Any) -> None:
+    """Put bad and conflicting rows into quarantine; those that a newer object has settled already are closed."""
+    if job.file.bad.rows:
+        write_quarantine(job, job.file.bad.batches(), "open")
+    if counted(actions, Action.CONFLICT):
+        write_quarantine(job, _conflicts(job, actions), "open")
+    if job.counts.quarantined:
+        _close_own(job)
+
+
+def _conflicts(job: Job, actions: Any) -> Iterator[pa.RecordBatch]:
+    """Yield rows of keys that the object holds again, later and different, as bad rows."""
+    lines = np.concatenate([b.column("_line_number").to_numpy() for b in job.selected(actions, Action.CONFLICT)])
+    raw = raw_of_lines(job.file.path, job.dataset, job.settings, set(lines.tolist()))
+    reason = {"rule": "duplicate_key", "column": None, "value": None, "message": "a later row of the file has this key"}
+    for batch in job.selected(actions, Action.CONFLICT):
+        keys = batch.select(list(job.dataset.primary_key)).to_pylist()
+        texts = [json.dumps({n: v if isinstance(v, int) else str(v) for n, v in key.items()}) for key in keys]
+        columns = [
+            batch.column("_line_number"),
+            pa.array([raw[line] for line in batch.column("_line_number").to_pylist()], pa.string()),
+            pa.array(texts, pa.string()),
+            batch.column("_key_hash"),
+            pa.array([json.dumps([reason])] * batch.num_rows, pa.string()),
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=BAD_SCHEMA)
+
+
+def _close_quarantine(job: Job) -> None:
+    """Close what this object settles: older entries of keys it holds in good rows, all older ones if a snapshot."""
+    by_key = "" if job.obj.is_snapshot else " AND key_hash IN (SELECT key_hash FROM seen)"
+    job.session.execute(
+        f"""
+        UPDATE silver.quarantine SET status = 'superseded', closed_at = now()
+        WHERE dataset = %s AND status = 'open' AND version < {job.version}{by_key}
+        """,
+        (job.dataset.name,),
+    )
+
+
+def _close_own(job: Job) -> None:
+    """Close entries of this very object that newer objects have settled before it was read."""
+    latest = job.state.latest_snapshot
+    is_superseded = latest is not None and latest > job.obj.version
+    by_key = "" if is_superseded else (
+        f" AND EXISTS (SELECT FROM {job.dataset.clean_table} c"
+        f" WHERE c._key_hash = q.key_hash AND c._version > {job.version})"
+    )  # fmt: skip
+    job.session.execute(
+        f"""
+        UPDATE silver.quarantine q SET status = 'superseded', closed_at = now()
+        WHERE object_id = %s AND status = 'open'{by_key}
+        """,
+        (job.obj.object_id,),
+    )

@@ -1,0 +1,106 @@
+"""The dataset's lock and its row in silver.datasets."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+from services.silver.job import Counts, Job, ObjectVersion, State
+from shared.dataset import Dataset
+from shared.errors import Unavailable
+from shared.ports import Session
+
+_LOCK_POLL_SECONDS = 0.05
+
+
+def lock_dataset(
+    session: Session, dataset: str, timeout_seconds: float, end_silent_holder: Callable[[int], None]
+) -> None:
+    """Take the dataset's lock for the rest of the transaction; whoever holds it silently loses its session.
+
+    Raises Unavailable when a live holder keeps it for longer than the timeout.
+    """
+    key = lock_key(f"dataset:{dataset}")
+    deadline = time.monotonic() + timeout_seconds
+    while not session.rows("SELECT pg_try_advisory_xact_lock(%s)", (key,))[0][0]:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the lock of dataset {dataset}", f"another worker has held it for {timeout_seconds:.0f} s")
+        end_silent_holder(key)
+        time.sleep(_LOCK_POLL_SECONDS)
+
+
+def lock_key(name: str) -> int:
+    """Return the 64-bit advisory lock key of a name."""
+    return int.from_bytes(uuid.uuid5(uuid.NAMESPACE_OID, name).bytes[:8], "big", signed=True)
+
+
+def load_state(session: Session, dataset: Dataset) -> State:
+    """Read what silver knows of the dataset; the caller holds its lock."""
+    session.execute("INSERT INTO silver.datasets (dataset) VALUES (%s) ON CONFLICT DO NOTHING", (dataset.name,))
+    row = session.rows(
+        """
+        SELECT now(), snapshot_version, snapshot_rows, latest_snapshot, rows_live, contract_fingerprint, newest_landed_at,
+               EXISTS (SELECT FROM silver.key_facts f WHERE f.dataset = d.dataset),
+               EXISTS (SELECT FROM silver.quarantine q WHERE q.dataset = d.dataset AND q.status = 'open')
+        FROM silver.datasets d WHERE d.dataset = %s
+        """,
+        (dataset.name,),
+    )[0]
+    return State(*row)
+
+
+def save_state(job: Job, is_late: bool) -> None:
+    """Write what silver knows after the merge."""
+    applied_snapshot = job.obj.is_snapshot and not is_late
+    is_clean = applied_snapshot and job.is_clean_snapshot
+    obj = job.obj
+    job.session.execute(
+        """
+        UPDATE silver.datasets SET
+            snapshot_version = CASE WHEN %(clean)s THEN %(version)s ELSE snapshot_version END,
+            snapshot_object_id = CASE WHEN %(clean)s THEN %(object_id)s ELSE snapshot_object_id END,
+            snapshot_rows = CASE WHEN %(clean)s THEN %(rows)s ELSE snapshot_rows END,
+            latest_snapshot = CASE WHEN %(snapshot)s THEN greatest(latest_snapshot, %(version)s) ELSE latest_snapshot END,
+            contract_fingerprint = CASE WHEN %(clean)s OR contract_fingerprint IS NULL THEN %(fingerprint)s
+                                        ELSE contract_fingerprint END,
+            rows_live = rows_live + %(inserted)s - %(deleted)s,
+            newest_landed_at = greatest(newest_landed_at, %(landed_at)s),
+            updated_at = now()
+        WHERE dataset = %(dataset)s
+        """,
+        {
+            "clean": is_clean,
+            "snapshot": applied_snapshot,
+            "version": obj.version,
+            "object_id": obj.object_id,
+            "rows": snapshot_rows(job.counts),
+            "fingerprint": job.dataset.fingerprint,
+            "inserted": job.counts.inserted,
+            "deleted": job.counts.deleted,
+            "landed_at": obj.landed_at,
+            "dataset": obj.dataset,
+        },
+    )
+
+
+def snapshot_rows(counts: Counts) -> int:
+    """Return how many keys a snapshot holds in good rows."""
+    return counts.inserted + counts.updated + counts.unchanged + counts.superseded
+
+
+def has_new_day(job: Job) -> bool:
+    """Say whether the object is the dataset's first of a UTC day, which models of a day must notice."""
+    before, now = job.state.newest_landed_at, job.obj.landed_at
+    return before is None or now.date() > before.date()
+
+
+def older_unfinished_snapshot(session: Session, obj: ObjectVersion) -> tuple[uuid.UUID, str] | None:
+    """Return the oldest unfinished snapshot of the dataset that is older than the object, with its status."""
+    rows = session.rows(
+        """
+        SELECT object_id, status FROM bronze.ingestion_metadata
+        WHERE dataset = %s AND write_disposition = 'replace' AND version < %s AND status IN ('registered', 'processing')
+        ORDER BY version LIMIT 1
+        """,
+        (obj.dataset, obj.version),
+    )
+    return (rows[0][0], rows[0][1]) if rows else None

@@ -1,0 +1,183 @@
+"""Write what was decided: raw history, clean rows, quarantine. All of it on the merge's own session."""
+
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from services.silver.binary import constant_time, constant_uuid, encode, hash_array, jsonb
+from services.silver.check import RAW_PREFIX
+from services.silver.job import Job
+from services.silver.window import window_type
+from shared.dataset import Dataset
+from shared.ddl import business_columns, clean_columns, raw_columns
+from shared.errors import MedallionError
+from shared.ports import Session
+from shared.version import micros
+
+
+class RowsLost(MedallionError):
+    """The server took another number of rows than were sent."""
+
+
+def copy_rows(session: Session, table: str, columns: Sequence[str], batches: Iterator[pa.RecordBatch]) -> int:
+    """Send batches by binary COPY; raises RowsLost unless the server took every row. Return how many."""
+    sent = 0
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        nonlocal sent
+        for batch in batches:
+            sent += batch.num_rows
+            yield batch
+
+    taken = session.copy_in(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", encode(counted()))
+    if taken != sent:
+        raise RowsLost(f"{sent} rows were sent to {table} but the server took {taken}")
+    return sent
+
+
+def stage_keys(session: Session, table: str, hashes: Any) -> None:
+    """Create a temporary table of key hashes, (n, 2) uint64, for the rest of the transaction."""
+    session.execute(f"CREATE TEMP TABLE {table} (key_hash uuid NOT NULL) ON COMMIT DROP")
+    if len(hashes):
+        batch = pa.RecordBatch.from_arrays([hash_array(hashes)], names=["key_hash"])
+        copy_rows(session, table, ["key_hash"], iter([batch]))
+    session.execute(f"ANALYZE {table}")
+
+
+def raw_batch(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the raw rows of good rows: text as delivered, the document or rescued values, lineage."""
+    count = batch.num_rows
+    document = batch.column("_document")
+    if document.null_count == count:
+        document = batch.column("_rescued")
+    columns = [batch.column(RAW_PREFIX + c.name) for c in job.dataset.columns]
+    columns += [jsonb(document), constant_uuid(job.obj.object_id, count)]
+    columns += [batch.column("_line_number"), batch.column("_row_hash")]
+    return pa.RecordBatch.from_arrays(columns, names=raw_columns(job.dataset))
+
+
+def write_raw(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
+    """Append the raw versions of rows that take effect."""
+    return copy_rows(
+        job.session, job.dataset.raw_table, raw_columns(job.dataset), (raw_batch(job, batch) for batch in batches)
+    )
+
+
+def clean_batch(
+    job: Job, batch: pa.RecordBatch, windowed: Mapping[str, pa.Array] | None = None, is_stale: bool = False
+) -> pa.RecordBatch:
+    """Return good rows as rows of the clean table; windowed columns are NULL unless given."""
+    count, dataset = batch.num_rows, job.dataset
+    window_types = {w.name: window_type(w) for w in dataset.windowed.columns} if dataset.windowed else {}
+    json_columns = {c.name for c in dataset.columns if c.type == "json"}
+    columns: list[pa.Array] = []
+    for name, _ in business_columns(dataset):
+        if name in window_types:
+            columns.append(windowed[name] if windowed else pa.nulls(count, window_types[name]))
+        else:
+            columns.append(_transportable(batch.column(name), name in json_columns))
+    columns += [
+        constant_uuid(job.obj.object_id, count),
+        batch.column("_line_number"),
+        batch.column("_row_hash"),
+        batch.column("_key_hash"),
+        constant_uuid(job.obj.version, count),
+        constant_time(micros(job.obj.landed_at), count),
+        constant_time(job.loaded_at_micros, count),
+        pa.array(np.full(count, is_stale)),
+        jsonb(batch.column("_rescued")),
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=clean_columns(dataset))
+
+
+def _transportable(column: pa.Array, is_json: bool) -> pa.Array:
+    """Return a column in the form that binary COPY takes."""
+    if is_json:
+        return jsonb(column)
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us"))
+    return column
+
+
+def sorted_by_key(dataset: Dataset, batch: pa.RecordBatch | pa.Table) -> Any:
+    """Return rows in key order: neighbours in the index are written together, and writers never cross."""
+    keys = [(name, "ascending") for name in dataset.primary_key]
+    return batch.take(pc.sort_indices(batch, keys)) if keys else batch
+
+
+def write_clean(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
+    """Insert rows whose keys are not in silver."""
+    return copy_rows(job.session, job.dataset.clean_table, clean_columns(job.dataset), batches)
+
+
+def stage_updates(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
+    """Put rows into the temporary table `updates`, shaped like the clean table."""
+    job.session.execute(f"CREATE TEMP TABLE updates (LIKE {job.dataset.clean_table}) ON COMMIT DROP")
+    count = copy_rows(job.session, "updates", clean_columns(job.dataset), batches)
+    job.session.execute("ANALYZE updates")
+    return count
+
+
+def apply_updates(job: Job) -> int:
+    """Replace live rows by those in `updates`, remembering the old ones in `replaced`; keep when first seen."""
+    dataset = job.dataset
+    windowed = {w.name for w in dataset.windowed.columns} if dataset.windowed else set()
+    kept = {*dataset.primary_key, *windowed, "_first_seen_at", "_key_hash"}
+    assignments = ", ".join(f"{name} = u.{name}" for name in clean_columns(dataset) if name not in kept)
+    groups = ", ".join(dict.fromkeys((*dataset.change_groups, *dataset.primary_key)))
+    job.session.execute(
+        f"CREATE TEMP TABLE replaced ON COMMIT DROP AS SELECT {groups} FROM {dataset.clean_table} WITH NO DATA"
+    )
+    returned = ", ".join(f"old.{name}" for name in dict.fromkeys((*dataset.change_groups, *dataset.primary_key)))
+    on_key = " AND ".join(f"c.{name} = u.{name}" for name in dataset.primary_key)
+    return job.session.execute(
+        f"""
+        WITH done AS (
+            UPDATE {dataset.clean_table} c
+            SET {assignments}, _first_seen_at = least(c._first_seen_at, u._first_seen_at)
+            FROM updates u WHERE {on_key}
+            RETURNING {returned})
+        INSERT INTO replaced SELECT * FROM done"""
+    )
+
+
+QUARANTINE_COLUMNS = ("dataset", "key", "key_hash", "object_id", "version", "line_number", "raw", "reasons", "status")
+
+
+def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -> int:
+    """Keep bad rows whole, with their reasons; batches have BAD_SCHEMA. A backfill finds its rows there already."""
+    job.session.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS bad_rows (LIKE silver.quarantine) ON COMMIT DROP;"
+        "ALTER TABLE bad_rows ALTER quarantine_id DROP NOT NULL, ALTER created_at DROP NOT NULL"
+    )
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            count = batch.num_rows
+            columns = [
+                pa.array([job.dataset.name] * count, pa.string()),
+                jsonb(batch.column("key")),
+                batch.column("key_hash"),
+                constant_uuid(job.obj.object_id, count),
+                constant_uuid(job.obj.version, count),
+                batch.column("line_number"),
+                batch.column("raw"),
+                jsonb(batch.column("reasons")),
+                pa.array([status] * count, pa.string()),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, names=list(QUARANTINE_COLUMNS))
+
+    written = copy_rows(job.session, "bad_rows", QUARANTINE_COLUMNS, rows())
+    names = ", ".join(QUARANTINE_COLUMNS)
+    job.session.execute(
+        f"INSERT INTO silver.quarantine ({names}) SELECT {names} FROM bad_rows ON CONFLICT (object_id, line_number)"
+        " DO UPDATE SET reasons = excluded.reasons, key = excluded.key, key_hash = excluded.key_hash;"
+        " TRUNCATE bad_rows"
+    )
+    return written
+
+
