@@ -53,7 +53,8 @@ def create_scope(model: Model) -> str:
 def refresh(model: Model, *, is_full: bool) -> str:
     """Return the statement that brings the groups in `scope` up to date and counts the rows it touched.
 
-    It gives (computed, written, removed). Rows that are right are not even locked, as ON CONFLICT … DO UPDATE … WHERE would do.
+    It gives (computed, written, removed). Rows that are right are not even locked, as they would be by an
+    ON CONFLICT … DO UPDATE … WHERE.
     A full refresh removes whatever was not computed, unless the model keeps its history.
     """
     names = [column.name for column in model.columns]

@@ -1,0 +1,126 @@
+"""Gold: what is touched → refresh → audit → announce."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
+
+from services.gold.announce import announce, announce_forgotten
+from services.gold.deadletter import write_dead_letter
+from services.gold.refresh import forget_unknown, rebuild_new, refresh_tables
+from services.gold.session import KeptSession
+from services.gold.transaction import Refreshed
+from shared.catalog import Catalog
+from shared.errors import Unavailable, UndecodableEvent
+from shared.events import read_silver_ready
+from shared.models import Models
+from shared.ports import EventBus, Session
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX = 0.1, 5.0
+
+
+class Gold:
+    """Brings gold up to date with silver. Events are hints to look: gold.pending says what is to be done."""
+
+    def __init__(
+        self,
+        session: KeptSession,
+        bus: EventBus,
+        catalog: Catalog,
+        models: Models,
+        settings: Settings,
+        refreshed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session, self._bus, self._catalog, self._models = session, bus, catalog, models
+        self._retry_seconds = settings.retry_total_seconds
+        self._refreshed = refreshed  # called after tables changed: views and snapshots follow
+        self._unsaid: list[list[Refreshed]] = []  # committed, but the broker was away
+
+    def start(self) -> None:
+        """Take up what was left while nobody listened. Raises Unavailable after retrying."""
+        self._retrying(self._take_up)
+
+    def handle(self, raw: bytes) -> None:
+        """Bring gold up to date after an event. Raises Unavailable after retrying, and nothing else."""
+        try:
+            change = read_silver_ready(raw)
+        except UndecodableEvent as error:
+            self._retrying(partial(self._dead_letter, raw, error, None))
+            return
+        try:
+            self._retrying(self._refresh)
+        except Unavailable:
+            raise
+        except Exception as error:
+            fields = {
+                "action": "refresh_failed",
+                "dataset": change.dataset,
+                "change_set_id": change.change_set_id,
+            }
+            log.exception("A change set could not be taken in; it stays pending.", extra=fields)
+            self._retrying(partial(self._dead_letter, raw, error, change.dataset))
+
+    def _take_up(self) -> None:
+        with self._session.use() as session:
+            if forgotten := forget_unknown(session, self._models):
+                fields = {"action": "pending_forgotten", "rows": forgotten}
+                log.warning(
+                    "Change sets waited for models that no file declares; they were dropped.", extra=fields
+                )
+        while self._refresh():
+            pass
+        with self._session.use() as session:
+            for done in rebuild_new(session, self._models, self._catalog):
+                self._say(session, [done])
+            announce_forgotten(session, self._bus, self._models)
+
+    def _refresh(self) -> bool:
+        """Take in what is pending and announce it; say whether there was anything."""
+        with self._session.use() as session:
+            done = refresh_tables(session, self._models, self._catalog)
+            self._say(session, done)
+        return bool(done)
+
+    def _say(self, session: Session, done: list[Refreshed]) -> None:
+        """Announce a refresh, and before it what could not be announced when the broker was away."""
+        if done:
+            self._unsaid.append(done)
+            fields = {
+                "action": "refreshed",
+                **{one.model: one.rows_written + one.rows_deleted for one in done},
+            }
+            log.info("Gold was refreshed.", extra=fields)
+        self._refreshed()
+        while self._unsaid:
+            announce(session, self._bus, self._unsaid[0])
+            del self._unsaid[0]
+
+    def _retrying(self, work: Callable[[], object]) -> None:
+        for attempt in Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            stop=stop_after_delay(self._retry_seconds),
+            wait=wait_exponential_jitter(initial=BACKOFF_FIRST_SECONDS, max=BACKOFF_SECONDS_MAX),
+            before_sleep=_say_retry,
+            reraise=True,
+        ):
+            with attempt:
+                work()
+
+    def _dead_letter(self, raw: bytes, error: Exception, dataset: str | None) -> None:
+        with self._session.use() as session:
+            write_dead_letter(session, raw, error, dataset)
+
+
+def _say_retry(state: RetryCallState) -> None:
+    reason = str(state.outcome.exception()) if state.outcome else ""
+    log.warning("A server is away; trying again.", extra={"action": "refresh_retried", "reason": reason})
