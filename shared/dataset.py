@@ -248,6 +248,10 @@ class Dataset(_Part):
         if self.windowed:
             self._require("windowed.partition_by", self.windowed.partition_by, declared)
             self._require("windowed.order_by", (self.windowed.order_by,), declared)
+            if {*self.windowed.partition_by, self.windowed.order_by} != set(self.primary_key):
+                raise ValueError("windowed: partition_by and order_by together must be the primary_key")
+            if self.column(self.windowed.order_by).type != "date":
+                raise ValueError(f"windowed.order_by: {self.windowed.order_by} must be a date")
             for position, column in enumerate(self.windowed.columns):
                 self._require(
                     f"windowed.{column.name}.of", (column.of,) if column.of else (), [*declared, *windowed[:position]]

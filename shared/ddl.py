@@ -38,6 +38,11 @@ _RAW_LINEAGE: Sequence[tuple[str, str]] = (
 )
 
 
+def postgres_type(contract_type: str) -> str:
+    """Return the PostgreSQL type of a contract type."""
+    return POSTGRES_TYPES[contract_type]
+
+
 def business_columns(dataset: Dataset) -> list[tuple[str, str]]:
     """Return (name, contract type) of the clean table's columns before lineage: declared, derived, windowed, score."""
     columns: list[tuple[str, str]] = [(c.name, c.type) for c in dataset.columns]
@@ -107,20 +112,20 @@ def _partitions(dataset: Dataset) -> list[str]:
     return [*yearly, f"CREATE TABLE IF NOT EXISTS {schema}.{table}_other PARTITION OF {dataset.clean_table} DEFAULT"]
 
 
-def widening_statements(dataset: Dataset, existing: Mapping[str, str]) -> list[str]:
-    """Return statements that add the columns which the contract has and the clean table lacks.
+def widening_statements(dataset: Dataset, clean: Mapping[str, str], raw: Mapping[str, str]) -> list[str]:
+    """Return statements that add the columns which the contract has and the tables lack.
 
-    `existing` maps column names of the clean table to their types. Only additions are automatic: a change of type
-    or a removed column needs a decision, which `medallion migrate` asks for.
+    `clean` and `raw` map existing columns to their types. Only additions are automatic: a change of type or a removed
+    column needs a decision, which `medallion migrate` asks for.
     """
     statements = []
     for name, kind in business_columns(dataset):
-        if name not in existing:
+        if name not in clean:
             declared = _clean_type(dataset, name, kind).removesuffix(" NOT NULL")
             statements.append(f"ALTER TABLE {dataset.clean_table} ADD COLUMN IF NOT EXISTS {name} {declared}")
     statements += [
         f"ALTER TABLE {dataset.raw_table} ADD COLUMN IF NOT EXISTS {c.name} text"
         for c in dataset.columns
-        if c.name not in existing
+        if c.name not in raw
     ]
     return statements

@@ -5,17 +5,20 @@ A file holds the declared and derived columns, the score and the lineage of the 
 others. It is derived after the commit and may be written again.
 """
 
+import io
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from services.silver.check import RAW_PREFIX, good_schema
 from services.silver.diff import Action
 from services.silver.job import Job
 from shared.dataset import Dataset
+from shared.ports import Session
 
 _HASHES = ("_row_hash", "_key_hash")
 
@@ -83,3 +86,30 @@ def _removed(job: Job, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for f in schema
     ]  # fmt: skip
     yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def write_current_rows(session: Session, dataset: Dataset, object_id: uuid.UUID, path: Path) -> None:
+    """Write the rows that still are an object's as its change set, for a worker that died before it could."""
+    schema = lake_schema(dataset)
+    names = [f.name for f in schema if f.name not in ("_object_id", "_change")]
+    sink = io.BytesIO()
+    session.copy_out(
+        f"COPY (SELECT {', '.join(names)}, _object_id, 'update' FROM {dataset.clean_table}"
+        f" WHERE _object_id = '{object_id}') TO STDOUT (FORMAT csv)",
+        sink,
+    )
+    types = {f.name: f.type for f in schema}
+    if sink.tell():
+        sink.seek(0)
+        table = pacsv.read_csv(
+            sink,
+            read_options=pacsv.ReadOptions(column_names=list(types), use_threads=False),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""],
+                true_values=["t"], false_values=["f"],
+            ),
+        )  # fmt: skip
+    else:
+        table = schema.empty_table()
+    pq.write_table(table, path, compression="zstd")

@@ -1,0 +1,48 @@
+"""Start one silver worker: read the settings, connect the adapters, consume bronze-ready."""
+
+import sys
+
+from services.silver.service import SilverService
+from shared.adapters.kafka import KafkaBus
+from shared.adapters.postgres import Postgres
+from shared.adapters.s3 import open_s3
+from shared.adapters.stream import consume
+from shared.catalog import load_catalog
+from shared.errors import ConfigurationError
+from shared.heartbeat import Heartbeat
+from shared.models import load_models, models_depending_on
+from shared.retry import patiently
+from shared.settings import BRONZE_READY, load_settings
+from shared.telemetry import configure_logging
+
+
+def main() -> int:
+    """Run until SIGTERM; 2 when the configuration is wrong, 3 when a server stays away."""
+    try:
+        settings = load_settings().require_stack()
+        catalog, models = load_catalog(settings.dataset_dir), load_models(settings.sql_dir)
+    except ConfigurationError as error:
+        print(f"silver: {error}", file=sys.stderr)
+        return 2
+    configure_logging("silver", settings.log_format, settings.log_level)
+    assert settings.database_url is not None
+    warehouse = Postgres(settings.database_url.get_secret_value())
+    worker = Heartbeat(warehouse, settings, "silver")
+    bus = KafkaBus(settings.kafka_bootstrap_servers)
+    service = SilverService(
+        warehouse, open_s3(settings), bus, catalog, settings, worker,
+        lambda dataset: models_depending_on(models, dataset),
+    )  # fmt: skip
+    return consume(
+        settings,
+        group="silver",
+        topic=BRONZE_READY,
+        handle=lambda raw: patiently(settings.retry_total_seconds, lambda: service.handle(raw)),
+        service="silver",
+        on_start=worker.start,
+        on_stop=worker.stop,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

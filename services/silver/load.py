@@ -1,0 +1,158 @@
+"""Read a claimed object and merge it: one object, one transaction."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.silver.append import merge_append
+from services.silver.batchsql import BatchSql
+from services.silver.check import BAD_SCHEMA, Checker, good_schema
+from services.silver.claim import end_silent_holder, finish
+from services.silver.job import Counts, FileRead, Job, ObjectVersion
+from services.silver.late import merge_late
+from services.silver.merge import merge_keyed
+from services.silver.reread import read_records
+from services.silver.spool import Spool
+from services.silver.state import has_new_day, load_state, lock_dataset, save_state
+from services.silver.touched import Touched
+from shared.dataset import Dataset
+from shared.errors import ObjectDamaged, Rejected
+from shared.ports import ObjectInfo, ObjectStore, Session
+from shared.settings import Settings
+
+_NAMESPACE = uuid.UUID("0d0f5f9a-7b1c-5c0e-8e55-5a7a3f0f6e21")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a committed merge left behind."""
+
+    status: str  # done or superseded
+    counts: Counts
+    change_set_id: uuid.UUID | None
+    job: Job
+
+
+@contextmanager
+def read_object(
+    store: ObjectStore, dataset: Dataset, obj: ObjectVersion, settings: Settings, sql: BatchSql, scratch: Path
+) -> Iterator[FileRead]:
+    """Download, parse, cast and check an object; its rows wait in spools until the with-block ends.
+
+    Raises ObjectGone, ObjectDamaged when length or sha256 differ from what was stored, Rejected when the file cannot
+    be read as its contract says.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = scratch / f"{obj.object_id}-{obj.epoch}"
+    with ExitStack() as cleanup:
+        cleanup.callback(path.unlink, missing_ok=True)
+        if obj.size_bytes > dataset.limits.file_bytes_max:
+            raise Rejected(f"the file has {obj.size_bytes:,} bytes, more than limits.file_bytes_max allows")
+        info = ObjectInfo(obj.bucket, obj.object_key, obj.version_id, obj.etag, obj.size_bytes, obj.landed_at)
+        sha256 = store.fetch(info, path)
+        if obj.content_sha256 and sha256 != obj.content_sha256:
+            raise ObjectDamaged(f"its sha256 is {sha256}, but {obj.content_sha256} was declared when it was landed")
+        good = cleanup.enter_context(Spool(good_schema(dataset), scratch, settings.spool_memory_bytes_max))
+        bad = cleanup.enter_context(Spool(BAD_SCHEMA, scratch, settings.spool_memory_bytes_max))
+        checker = Checker(dataset, sql)
+        with path.open("rb") as file:
+            for records in read_records(file, dataset, settings):
+                checked = checker.check(records)
+                good.add(checked.good)
+                bad.add(checked.bad)
+                if checker.tally.rows_read > dataset.limits.rows_max:
+                    raise Rejected(f"the file has more than the {dataset.limits.rows_max:,} rows of limits.rows_max")
+        tally = checker.tally
+        if good.rows + bad.rows + tally.rows_discarded != tally.rows_read:
+            raise AssertionError(f"{tally.rows_read} records were read, but {good.rows} good and {bad.rows} bad ones kept")
+        yield FileRead(path, good, bad, tally, sha256)
+
+
+def merge_object(
+    session: Session,
+    dataset: Dataset,
+    obj: ObjectVersion,
+    file: FileRead,
+    settings: Settings,
+    sql: BatchSql,
+    gold_models: Callable[[str], Sequence[str]],
+) -> Merged:
+    """Merge, record and commit. Raises Rejected, Held or ClaimLost; the caller rolls back on any exception."""
+    lock_dataset(
+        session, dataset.name, settings.retry_total_seconds, lambda lock: end_silent_holder(session, settings, lock)
+    )
+    state = load_state(session, dataset)
+    job = Job(session, dataset, obj, file, state, settings, sql)
+    is_late = state.snapshot_version is not None and obj.version < state.snapshot_version
+    if dataset.is_append:
+        touched = merge_append(job)
+    else:
+        touched = merge_late(job) if is_late else merge_keyed(job)
+    job.counts.assert_complete()
+    is_superseded = is_late or (dataset.is_append and job.counts.superseded > 0)
+    status = "superseded" if is_superseded else "done"
+    change_set_id = _note_changes(job, touched, gold_models(dataset.name))
+    save_state(job, is_late)
+    _log_quality(job)
+    finish(session, obj, status, job.counts, _score(file), file.sha256)
+    session.commit()
+    return Merged(status, job.counts, change_set_id, job)
+
+
+def _score(file: FileRead) -> float | None:
+    return file.tally.score_sum / file.good.rows if file.good.rows else None
+
+
+def _note_changes(job: Job, touched: Touched, models: Sequence[str]) -> uuid.UUID | None:
+    """Write the change set and gold's queue; nothing when the merge changed nothing that a model could show."""
+    if not touched.has_changes and not has_new_day(job):
+        return None
+    change_set_id = uuid.uuid5(_NAMESPACE, f"{job.obj.object_id} {job.obj.epoch}")
+    counts = job.counts
+    job.session.execute(
+        """
+        INSERT INTO silver.change_sets (change_set_id, dataset, object_id, is_everything, groups, group_columns,
+                                        rows_inserted, rows_updated, rows_deleted, rows_rewritten)
+        VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)
+        """,
+        (
+            change_set_id, job.dataset.name, job.obj.object_id,
+            touched.has_changes and (touched.is_everything or not touched.group_columns),
+            json.dumps(touched.groups), list(touched.group_columns),
+            counts.inserted, counts.updated, counts.deleted, counts.rewritten,
+        ),
+    )  # fmt: skip
+    for model in models:
+        job.session.execute(
+            "INSERT INTO gold.pending (model, change_set_id, dataset) VALUES (%s, %s, %s)",
+            (model, change_set_id, job.dataset.name),
+        )
+    return change_set_id
+
+
+def _log_quality(job: Job) -> None:
+    """Write one row a rule, and one for what could not be cast or identified."""
+    tally, limits = job.file.tally, job.dataset.limits
+    checks: list[tuple[str, str, int, float | None, Mapping[str, object]]] = [
+        (rule.name, rule.severity, tally.rule_failures[rule.name], rule.threshold, {"check": rule.check})
+        for rule in job.dataset.rules
+    ]
+    reasons = {f"{rule} {column}".strip(): count for (rule, column), count in tally.reasons.most_common(20)}
+    checks.append(("readable_rows", "quarantine", job.counts.quarantined, limits.bad_rows_max_share, reasons))
+    checked = max(tally.rows_read, 1)
+    for name, severity, failed, threshold, details in checks:
+        allowed = threshold if threshold is not None else 0
+        job.session.execute(
+            """
+            INSERT INTO silver.data_quality_logs (table_name, quality_check, severity, records_checked, records_failed,
+                                                  failure_rate, threshold, passed, object_id, details)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+            """,
+            (
+                job.dataset.clean_table, name, severity, tally.rows_read, failed, failed / checked, threshold,
+                failed <= allowed * checked, job.obj.object_id, json.dumps(details),
+            ),
+        )  # fmt: skip

@@ -1,0 +1,236 @@
+"""Silver's sentence: claim → read → cast → check → diff → merge → announce.
+
+An event is a hint that an object may need work. What is done with the object is decided and recorded in the ledger;
+announcing comes after the commit and may be repeated, by this worker or by the sweep.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from services.silver import lake
+from services.silver.batchsql import BatchSql
+from services.silver.claim import Claim, claim, conclude, release
+from services.silver.job import ObjectVersion
+from services.silver.load import Merged, merge_object, read_object
+from services.silver.merge import Held
+from services.silver.runs import Run, record_run
+from services.silver.state import older_unfinished_snapshot
+from shared.catalog import Catalog
+from shared.deadletters import bury
+from shared.errors import ClaimLost, ObjectDamaged, ObjectGone, Rejected, Unavailable, UndecodableEvent
+from shared.events import ObjectRef, SilverChange, read_bronze_ready, silver_ready
+from shared.landing import database_now
+from shared.ledger import FINISHED, register
+from shared.ports import EventBus, ObjectStore, Session, Warehouse
+from shared.settings import BRONZE_READY, SILVER_BUCKET, SILVER_READY, Settings
+
+log = logging.getLogger("silver")
+
+
+class Worker(Protocol):
+    """Who works, as the heartbeat tells the others."""
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's name, unique to this start of the process."""
+        ...
+
+    def working_on(self, object_id: uuid.UUID | None, backend_pid: int | None = None) -> None:
+        """Say which object is being worked on, and on which database session."""
+        ...
+
+
+class SilverService:
+    """One silver worker: its session, its engine, its way through an object."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        store: ObjectStore,
+        bus: EventBus,
+        catalog: Catalog,
+        settings: Settings,
+        worker: Worker,
+        gold_models: Callable[[str], Sequence[str]],
+    ) -> None:
+        self._warehouse, self._store, self._bus = warehouse, store, bus
+        self._catalog, self._settings, self._worker = catalog, settings, worker
+        self._gold_models = gold_models
+        self._sql = BatchSql()
+        self._scratch = settings.data_dir / "scratch"
+
+    def handle(self, raw: bytes) -> None:
+        """Deal with one message of bronze-ready; raises Unavailable only, when a server is away."""
+        with self._warehouse.session(f"silver-{self._worker.worker_id}") as session:
+            try:
+                refs = read_bronze_ready(raw)
+            except UndecodableEvent as error:
+                bury(session, BRONZE_READY, raw, error)
+                log.error("An event cannot be decoded.", extra={"action": "dead_letter", "reason": str(error)})
+                return
+            for ref in refs:
+                self._look_at(session, ref)
+
+    def _look_at(self, session: Session, ref: ObjectRef) -> None:
+        """Register the object an event speaks of, and process it unless that is done."""
+        if ref.is_removal:
+            return
+        found = register(session, self._store, self._catalog, ref, "event")
+        if found is None:
+            log.info("An announced object is gone.", extra={"action": "gone", "key": ref.key})
+        elif found.status not in FINISHED:
+            self.process(session, found.object_id)
+        else:
+            self.announce_outstanding(session, found.object_id)
+
+    def process(self, session: Session, object_id: uuid.UUID) -> str | None:
+        """Take one object through silver, older snapshots of its dataset first; return its status, None if not ours."""
+        held = claim(session, self._settings, object_id, self._worker.worker_id)
+        if held is None:
+            return None
+        self._worker.working_on(object_id, session.backend_pid)
+        try:
+            return self._load(session, held)
+        except Unavailable:
+            session.rollback()
+            raise
+        finally:
+            self._worker.working_on(None, None)
+
+    def _load(self, session: Session, held: Claim) -> str:
+        """Load a claimed object; whatever happens to it is in the ledger before this returns."""
+        obj, started = held.obj, database_now(session)
+        session.commit()
+        try:
+            return self._read_and_merge(session, held)
+        except (Rejected, Held, ObjectGone, ObjectDamaged) as verdict:
+            session.rollback()
+            status = {Held: "held", ObjectGone: "ignored"}.get(type(verdict), "rejected")
+            reason = "deleted before it was read" if status == "ignored" else str(verdict)
+            record_run(session, Run(obj, self._worker.worker_id, status, reason, None, None, None, started))
+            conclude(session, obj, status, reason)
+            log.warning(
+                "An object was not loaded.",
+                extra={"action": status, "dataset": obj.dataset, "object_id": obj.object_id, "reason": reason},
+            )
+            return status
+        except ClaimLost as error:
+            session.rollback()
+            log.warning("A claim was lost.", extra={"action": "claim_lost", "reason": str(error)})
+            return "registered"
+        except Unavailable:
+            session.rollback()
+            conclude(session, obj, "registered", "a server was not available; it will be tried again")
+            raise
+        except Exception as error:  # a bug of ours: keep the evidence, and let the other objects go on
+            session.rollback()
+            self._keep_evidence(session, obj, error)
+            return "failed"
+        finally:
+            release(session, held)
+
+    def _keep_evidence(self, session: Session, obj: ObjectVersion, error: Exception) -> None:
+        """Write a dead letter for an unexpected exception and mark the object failed."""
+        reason = f"unexpected {type(error).__name__}: {error}"
+        ref = ObjectRef(bucket=obj.bucket, key=obj.object_key, version_id=obj.version_id)
+        bury(session, BRONZE_READY, ref.model_dump_json().encode(), error, obj.dataset, obj.object_id)
+        conclude(session, obj, "failed", reason)
+        log.exception("An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key})
+
+    def _read_and_merge(self, session: Session, held: Claim) -> str:
+        obj, dataset = held.obj, self._catalog[held.obj.dataset]
+        started_at, clock = database_now(session), time.perf_counter()
+        session.commit()
+        with read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch) as file:
+            read_seconds = time.perf_counter() - clock
+            self._let_older_snapshots_go_first(session, obj)
+            merged = merge_object(session, dataset, obj, file, self._settings, self._sql, self._gold_models)
+            merge_seconds = time.perf_counter() - clock - read_seconds
+            self._announce(session, obj, merged)
+            run = Run(
+                obj, self._worker.worker_id, merged.status, None, merged.counts, read_seconds, merge_seconds, started_at
+            )
+            record_run(session, run)
+            session.commit()
+        log.info(
+            "An object was loaded.",
+            extra={
+                "action": merged.status, "dataset": obj.dataset, "rows": merged.counts.read,
+                "inserted": merged.counts.inserted, "updated": merged.counts.updated, "deleted": merged.counts.deleted,
+                "quarantined": merged.counts.quarantined, "seconds": round(read_seconds + merge_seconds, 3),
+            },
+        )  # fmt: skip
+        return merged.status
+
+    def _let_older_snapshots_go_first(self, session: Session, obj: ObjectVersion) -> None:
+        """Wait a while for older snapshots that other workers hold, so that history is written in order.
+
+        The end state does not depend on it: a snapshot that comes late is superseded with the same result.
+        """
+        if not obj.is_snapshot:
+            return
+        deadline = time.monotonic() + self._settings.snapshot_order_wait_seconds
+        while time.monotonic() < deadline:
+            older = older_unfinished_snapshot(session, obj)
+            session.commit()
+            if older is None or older[1] == "registered":
+                return
+            time.sleep(0.05)
+
+    def _announce(self, session: Session, obj: ObjectVersion, merged: Merged) -> None:
+        """Tell gold, then write the change set to the lake; both are repeated by the sweep if this worker dies here."""
+        if merged.change_set_id is None:
+            return
+        self._publish(session, merged.change_set_id, obj.dataset, obj.object_id)
+        path = self._scratch / f"{merged.change_set_id}.parquet"
+        try:
+            lake.write_change_file(merged.job, path)
+            self._export(session, merged.change_set_id, obj.dataset, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _publish(self, session: Session, change_set_id: uuid.UUID, dataset: str, object_id: uuid.UUID | None) -> None:
+        change = SilverChange(
+            dataset=dataset, change_set_id=str(change_set_id), object_id=str(object_id) if object_id else None
+        )
+        self._bus.publish(SILVER_READY, dataset, silver_ready(change, database_now(session)))
+        session.execute(
+            "UPDATE silver.change_sets SET announced_at = clock_timestamp() WHERE change_set_id = %s", (change_set_id,)
+        )
+        session.commit()
+
+    def _export(self, session: Session, change_set_id: uuid.UUID, dataset: str, path: Path) -> None:
+        key = lake.change_key(dataset, change_set_id)
+        self._store.put_file(SILVER_BUCKET, key, path, {"change-set-id": str(change_set_id)})
+        session.execute(
+            "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s", (change_set_id,)
+        )
+        session.commit()
+
+    def announce_outstanding(self, session: Session, object_id: uuid.UUID) -> None:
+        """Repeat the announcement of a finished object whose worker died between commit and publishing.
+
+        Its Parquet file is written from the rows that still are the object's; removals are not known any more.
+        """
+        outstanding = session.rows(
+            """
+            SELECT change_set_id, dataset, announced_at IS NULL FROM silver.change_sets
+            WHERE object_id = %s AND (announced_at IS NULL OR exported_at IS NULL)
+            """,
+            (object_id,),
+        )
+        session.commit()
+        for change_set_id, dataset, is_unannounced in outstanding:
+            if is_unannounced:
+                self._publish(session, change_set_id, dataset, object_id)
+            path = self._scratch / f"{change_set_id}.parquet"
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            try:
+                lake.write_current_rows(session, self._catalog[dataset], object_id, path)
+                self._export(session, change_set_id, dataset, path)
+            finally:
+                path.unlink(missing_ok=True)
