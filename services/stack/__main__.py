@@ -1,6 +1,7 @@
 """`python -m services.stack [--data-dir DIR]`: the embedded servers alone, to develop and test against."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from shared.telemetry import configure_logging
 
 def _announce(stack: Stack) -> None:
     for name, value in stack.endpoints.items():
-        sys.stdout.write(f"export {name}={value}\n")
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     sys.stdout.flush()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from services.stack import postgres
 from services.stack.places import forget_postgres
 from services.stack.process import Identity, end_strangers
 from services.stack.programs import (
@@ -16,7 +17,7 @@ from services.stack.programs import (
     server_children,
     service_children,
 )
-from services.stack.servers import remove_sockets, stack_endpoints
+from services.stack.servers import POSTGRES, remove_sockets, stack_endpoints
 from services.stack.signals import Interrupted, StopRequest, stop_requests
 from services.stack.state import STATE_FILE, load_credentials, locked, read_state, settle_ports
 from services.stack.supervisor import START_TIMEOUT_SECONDS, Prepare, Stack, StackKind
@@ -148,7 +149,11 @@ def clear_leftover_processes(data_dir: Path) -> list[Identity]:
     state = read_state(data_dir)
     if state is None:
         return []
-    left = end_strangers(state.processes.values(), signal.SIGTERM, _LEFTOVER_GRACE_SECONDS)
+    stop_signals = {
+        one: postgres.STOP_SIGNAL if name == POSTGRES else signal.SIGTERM
+        for name, one in state.processes.items()
+    }
+    left = end_strangers(stop_signals, _LEFTOVER_GRACE_SECONDS)
     if left:
         logger.warning(
             "Processes of an earlier run were still there and have been ended.",

@@ -18,6 +18,11 @@ from shared.errors import Unavailable
 
 DATABASE = "medallion"
 _INITDB_TIMEOUT_SECONDS = 120
+STOP_SIGNAL = signal.SIGINT  # a fast shutdown: sessions are ended, nothing is left to recover
+
+# Parallel queries share memory there; containers often have 64 MB of it, on which a larger query would fail.
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 — only measured
+_SHARED_MEMORY_BYTES_MIN = 512 * 1024 * 1024
 
 # For a laptop that loads files in bursts. Durability (fsync, full_page_writes) stays as PostgreSQL has it.
 _SETTINGS = {
@@ -57,7 +62,7 @@ def prepare_postgres(data_dir: Path, credentials: Credentials, port: int, log: P
     if not place.cluster.is_dir():
         _create_cluster(place, credentials)
     clear_leftovers(place.cluster)
-    settings = {**_SETTINGS, "port": str(port)}
+    settings = {**_SETTINGS, **_shared_memory(), "port": str(port)}
     flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return Program(
         name="postgres",
@@ -66,9 +71,14 @@ def prepare_postgres(data_dir: Path, credentials: Credentials, port: int, log: P
         folder=place.home,
         log=log,
         user=place.user,
-        stop_signal=signal.SIGINT,  # a fast shutdown: sessions are ended, nothing is left to recover
-        orphan_signal=signal.SIGINT,
+        stop_signal=STOP_SIGNAL,
+        orphan_signal=STOP_SIGNAL,
     )
+
+
+def _shared_memory() -> dict[str, str]:
+    is_small = _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).total < _SHARED_MEMORY_BYTES_MIN
+    return {"dynamic_shared_memory_type": "mmap"} if is_small else {}
 
 
 def _environment() -> dict[str, str]:
@@ -140,13 +150,11 @@ def clear_leftovers(cluster: Path) -> None:
     PostgreSQL's own check for sessions that outlive a killed server needs the file, and it refuses to start
     when the file's pid has meanwhile been given to another process of the same user.
     """
-    left = list(_processes_in(cluster))
-    if left:
-        known = []
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                known.append(identify(process.pid))
-        end_strangers(known, signal.SIGQUIT, grace_seconds=5)
+    left = {}
+    for process in _processes_in(cluster):
+        with suppress(psutil.NoSuchProcess):
+            left[identify(process.pid)] = signal.SIGQUIT
+    end_strangers(left, grace_seconds=5)
     with suppress(FileNotFoundError):
         (cluster / "postmaster.pid").unlink()
 

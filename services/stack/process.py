@@ -156,11 +156,11 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def end_strangers(known: Iterable[Identity], first: signal.Signals, grace_seconds: float) -> list[Identity]:
+def end_strangers(known: Mapping[Identity, signal.Signals], grace_seconds: float) -> list[Identity]:
     """End processes that are not our children, kill them after the grace; return those found alive."""
     alive = [one for one in known if is_same_process(one)]
     for one in alive:
-        send(one.pid, first)
+        send(one.pid, known[one])
         send(one.pid, signal.SIGCONT)
     wait_until(lambda: not any(map(is_same_process, alive)), grace_seconds)
     for one in alive:

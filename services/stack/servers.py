@@ -74,7 +74,7 @@ def s3_server(data_dir: Path, credentials: Credentials, ports: dict[str, int], l
     program = Program(
         name=S3,
         command=(str(_weed()), "mini", f"-dir={folder / 'data'}", *_weed_flags(ports)),
-        environment={**os.environ, **keys},
+        environment={**_environment(folder), **keys},
         folder=folder,
         log=log,
     )
@@ -121,11 +121,17 @@ def kafka_server(data_dir: Path, ports: dict[str, int], log: Path) -> Server:
     program = Program(
         name=KAFKA,
         command=(str(_tansu(data_dir)), "broker", *flags),
-        environment=dict(os.environ),
+        environment=_environment(data_dir),
         folder=data_dir,
         log=log,
     )
     return Server(program, lambda _: kafka_answers(ports["kafka"]))
+
+
+def _environment(home: Path) -> dict[str, str]:
+    # Nothing of the user's own: both servers read variables, and SeaweedFS files below HOME, that would
+    # change them.
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home)}
 
 
 def _weed() -> Path:

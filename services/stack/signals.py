@@ -46,7 +46,9 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Turn SIGINT, SIGTERM and SIGHUP into a StopRequest; the handlers of before come back on the way out."""
     request = StopRequest()
-    before = {number: signal.signal(number, request.receive) for number in _NUMBERS}
+    # What is ignored stays ignored: nohup and background jobs of a shell mean it.
+    numbers = [number for number in _NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, request.receive) for number in numbers}
     try:
         yield request
     finally:

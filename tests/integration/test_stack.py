@@ -44,21 +44,16 @@ def query(url: str, statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def up(data_dir: Path) -> subprocess.Popen[str]:
-    command = (sys.executable, "-m", "services.stack", "--data-dir", str(data_dir))
-    supervisor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    eventually(lambda: is_running(data_dir) or supervisor.poll() is not None, 60)
-    return supervisor
-
-
 def children_of(data_dir: Path) -> list[Identity]:
     """Everything that runs for a stack: what its state file names, and what those have started."""
     state = read_state(data_dir)
     assert state is not None
-    known = list(state.processes.values())
-    return known + [
-        identify(child.pid) for one in known for child in psutil.Process(one.pid).children(recursive=True)
-    ]
+    found = list(state.processes.values())
+    for server in tuple(found):
+        for child in psutil.Process(server.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
+                found.append(identify(child.pid))
+    return found
 
 
 def nothing_left(processes: list[Identity]) -> Callable[[], bool]:
@@ -72,9 +67,29 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
     discard_data(folder)
 
 
+@pytest.fixture
+def up(data_dir: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Start a supervisor of its own and wait until its servers answer."""
+    started = []
+
+    def start() -> subprocess.Popen[str]:
+        command = (sys.executable, "-m", "services.stack", "--data-dir", str(data_dir))
+        supervisor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(supervisor)
+        assert eventually(lambda: is_running(data_dir) or supervisor.poll() is not None, 60)
+        return supervisor
+
+    yield start
+    for supervisor in started:
+        supervisor.kill()
+        supervisor.communicate()
+
+
 @LINUX
-def test_killed_supervisor_leaves_nothing_running_and_the_next_one_finds_the_data(data_dir: Path) -> None:
-    first = up(data_dir)
+def test_killed_supervisor_leaves_nothing_running_and_the_next_one_finds_the_data(
+    data_dir: Path, up: Callable[[], subprocess.Popen[str]]
+) -> None:
+    first = up()
     before = endpoints(data_dir)
     query(before["MEDALLION_DATABASE_URL"], "CREATE TABLE kept AS SELECT 42 AS answer")
     processes = children_of(data_dir)
@@ -83,7 +98,7 @@ def test_killed_supervisor_leaves_nothing_running_and_the_next_one_finds_the_dat
     first.communicate()
     assert eventually(nothing_left(processes), 10)
 
-    second = up(data_dir)
+    second = up()
     assert endpoints(data_dir) == before
     assert query(before["MEDALLION_DATABASE_URL"], "SELECT answer FROM kept") == [(42,)]
     processes = children_of(data_dir)
