@@ -1,32 +1,24 @@
-"""Dead letters of gold: events that nobody can read and failures that nobody expected."""
+"""Dead letters of gold: one row for each failure, however often the sweep announces its change sets."""
 
 import logging
-import traceback
 
+from shared.deadletters import bury
 from shared.ports import Session
 from shared.settings import SILVER_READY
 
 log = logging.getLogger(__name__)
 
 
-def write_dead_letter(session: Session, raw: bytes, error: Exception, dataset: str | None) -> None:
-    """Record an event (empty where none is to blame) and why it failed; the same again is an attempt."""
-    payload = raw.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    reason = f"{type(error).__name__}: {error}"
+def bury_once(session: Session, raw: bytes, error: Exception, dataset: str | None) -> None:
+    """Keep an event and the error that it met; the same error again on the dataset is an attempt."""
+    log.warning("An event became a dead letter.", extra={"action": "dead_letter", "reason": str(error)})
     again = session.execute(
         """
         UPDATE bronze.dead_letters SET attempts = attempts + 1
-        WHERE topic = %s AND payload = %s AND reason = %s AND status = 'open'
+        WHERE topic = %s AND dataset = %s AND reason = %s AND status = 'open'
         """,
-        (SILVER_READY, payload, reason),
+        (SILVER_READY, dataset, f"{type(error).__name__}: {error}"),
     )
-    if not again:
-        session.execute(
-            """
-            INSERT INTO bronze.dead_letters (topic, payload, reason, traceback, dataset)
-            VALUES (%s, %s, %s, %s, %s)
-            """,
-            (SILVER_READY, payload, reason, "".join(traceback.format_exception(error)), dataset),
-        )
     session.commit()
-    log.warning("An event became a dead letter.", extra={"action": "dead_letter", "reason": reason})
+    if not again:
+        bury(session, SILVER_READY, raw, error, dataset)

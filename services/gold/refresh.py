@@ -16,7 +16,7 @@ from services.gold.views import populate
 from shared.catalog import Catalog
 from shared.errors import ConfigurationError
 from shared.modelfile import Model
-from shared.models import Models
+from shared.models import Models, models_depending_on
 from shared.ports import Session
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def refresh_tables(session: Session, models: Models, catalog: Catalog) -> list[R
     if not tables:
         return []
     with locked(session, tables):
-        work = _take(session, models, tables, datasets)
+        work = _take(session, models, catalog, tables, datasets)
         done = [
             _refresh(session, models[name], work)
             for name in _prepared(session, models, catalog, work)
@@ -94,9 +94,18 @@ def rebuild_new(session: Session, models: Models, catalog: Catalog) -> list[Refr
     return [rebuild(session, models, catalog, m.name) for m in models.tables if (m.name,) in names]
 
 
-def forget_unknown(session: Session, models: Models) -> int:
-    """Delete what is pending for models that no file declares any more; nothing would ever take it in."""
-    count = session.execute("DELETE FROM gold.pending WHERE model <> ALL(%s)", ([m.name for m in models],))
+def forget_unknown(session: Session, models: Models, catalog: Catalog) -> int:
+    """Delete what waits for models that do not depend on the dataset any more; nothing would take it in."""
+    pairs = [
+        (model, dataset) for dataset in catalog.datasets for model in models_depending_on(models, dataset)
+    ]
+    count = session.execute(
+        """
+        DELETE FROM gold.pending
+        WHERE (model, dataset) NOT IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        """,
+        ([model for model, _ in pairs], [dataset for _, dataset in pairs]),
+    )
     session.commit()
     return count
 
@@ -109,7 +118,9 @@ def _pending_datasets(session: Session, models: Models) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _take(session: Session, models: Models, tables: Sequence[str], datasets: set[str]) -> _Work:
+def _take(
+    session: Session, models: Models, catalog: Catalog, tables: Sequence[str], datasets: set[str]
+) -> _Work:
     """Delete the pending rows of these tables and datasets, which is what the transaction takes upon itself.
 
     Rows of other datasets wait, even where they name one of the tables: a table further up may not be locked.
@@ -119,17 +130,19 @@ def _take(session: Session, models: Models, tables: Sequence[str], datasets: set
         DELETE FROM gold.pending
         WHERE model = ANY(%s) AND dataset = ANY(%s)
         RETURNING model, change_set_id::text, dataset,
-            (SELECT is_everything FROM silver.change_sets WHERE change_set_id = pending.change_set_id)
+            (SELECT is_everything FROM silver.change_sets WHERE change_set_id = pending.change_set_id),
+            (SELECT group_columns FROM silver.change_sets WHERE change_set_id = pending.change_set_id)
         """,
         (list(tables), sorted(datasets)),
     )
     change_sets: dict[str, list[str]] = {}
     by_dataset: dict[str, set[str]] = {}
     everything = set()
-    for model, change_set, dataset, is_everything in sorted(taken):
+    for model, change_set, dataset, is_everything, group_columns in sorted(taken):
         change_sets.setdefault(model, []).append(change_set)
         by_dataset.setdefault(dataset, set()).add(change_set)
-        if is_everything:
+        # Groups that are not what the contract now calls a group say nothing about where the change was.
+        if is_everything or not group_columns or tuple(group_columns) != catalog[dataset].change_groups:
             everything.add(dataset)
     whole = frozenset(name for name in change_sets if models.datasets_of(name) & everything)
     return _Work(change_sets, {name: sorted(ids) for name, ids in by_dataset.items()}, whole)
@@ -140,9 +153,11 @@ def _prepared(session: Session, models: Models, catalog: Catalog, work: _Work) -
     whole = {dataset for name in work.whole for dataset in models.datasets_of(name)}
     for dataset in sorted({d for name in work.change_sets for d in models.datasets_of(name)}):
         columns = catalog[dataset].change_groups
+        if not columns:
+            continue  # its models are computed as a whole whatever changes
         session.execute(statements.create_changes(dataset, columns))
         if ids := work.change_sets_of_datasets.get(dataset):
-            session.execute(statements.listed_changes(dataset, columns), (ids,))
+            session.execute(statements.listed_changes(dataset, columns), (ids, list(columns)))
         if dataset in whole:
             session.execute(statements.all_changes(dataset, columns))
         session.execute(f"ANALYZE {statements.changes_table(dataset)}")

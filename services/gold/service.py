@@ -4,16 +4,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_exponential_jitter,
-)
-
 from services.gold.announce import announce, announce_forgotten
-from services.gold.deadletter import write_dead_letter
+from services.gold.deadletter import bury_once
 from services.gold.refresh import forget_unknown, rebuild_new, refresh_tables
 from services.gold.session import KeptSession
 from services.gold.transaction import Refreshed
@@ -22,11 +14,10 @@ from shared.errors import Unavailable, UndecodableEvent
 from shared.events import read_silver_ready
 from shared.models import Models
 from shared.ports import EventBus, Session
+from shared.retry import patiently
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
-
-BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX = 0.1, 5.0
 
 
 class Gold:
@@ -72,7 +63,7 @@ class Gold:
 
     def _take_up(self) -> None:
         with self._session.use() as session:
-            if forgotten := forget_unknown(session, self._models):
+            if forgotten := forget_unknown(session, self._models, self._catalog):
                 fields = {"action": "pending_forgotten", "rows": forgotten}
                 log.warning(
                     "Change sets waited for models that no file declares; they were dropped.", extra=fields
@@ -106,21 +97,8 @@ class Gold:
             del self._unsaid[0]
 
     def _retrying(self, work: Callable[[], object]) -> None:
-        for attempt in Retrying(
-            retry=retry_if_exception_type(Unavailable),
-            stop=stop_after_delay(self._retry_seconds),
-            wait=wait_exponential_jitter(initial=BACKOFF_FIRST_SECONDS, max=BACKOFF_SECONDS_MAX),
-            before_sleep=_say_retry,
-            reraise=True,
-        ):
-            with attempt:
-                work()
+        patiently(self._retry_seconds, work)
 
     def _dead_letter(self, raw: bytes, error: Exception, dataset: str | None) -> None:
         with self._session.use() as session:
-            write_dead_letter(session, raw, error, dataset)
-
-
-def _say_retry(state: RetryCallState) -> None:
-    reason = str(state.outcome.exception()) if state.outcome else ""
-    log.warning("A server is away; trying again.", extra={"action": "refresh_retried", "reason": reason})
+            bury_once(session, raw, error, dataset)

@@ -21,7 +21,9 @@ def create_changes(dataset: str, group_columns: Sequence[str]) -> str:
 
 
 def listed_changes(dataset: str, group_columns: Sequence[str]) -> str:
-    """Return the statement that adds the groups which change sets list; its parameter is their ids."""
+    """Return the statement that adds the groups which change sets list; its parameters are their ids
+    and the names of the group columns.
+    """
     table = changes_table(dataset)
     values = ", ".join(f"'{name}', touched.values -> {place}" for place, name in enumerate(group_columns))
     return f"""
@@ -30,7 +32,7 @@ def listed_changes(dataset: str, group_columns: Sequence[str]) -> str:
         FROM silver.change_sets
         CROSS JOIN LATERAL jsonb_array_elements(groups) AS touched (values)
         CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, jsonb_build_object({values})) AS typed
-        WHERE change_set_id = ANY(%s::uuid[])
+        WHERE change_set_id = ANY(%s::uuid[]) AND group_columns = %s
     """
 
 

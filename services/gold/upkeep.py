@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.gold import export, views
 from services.gold.announce import announce
-from services.gold.deadletter import write_dead_letter
+from services.gold.deadletter import bury_once
 from services.gold.session import KeptSession
 from shared.errors import Unavailable
 from shared.models import Models
@@ -77,7 +77,7 @@ class Upkeep:
         except Exception as error:
             log.exception("Views or snapshots failed.", extra={"action": "upkeep_failed"})
             with suppress(Unavailable), self._session.use() as session:
-                write_dead_letter(session, b"", error, None)
+                bury_once(session, b"", error, None)
         self._failures += 1
         return min(2.0**self._failures, FAILURE_PAUSE_SECONDS_MAX)
 
