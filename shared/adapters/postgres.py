@@ -35,7 +35,11 @@ _GONE = (
     psycopg2.errors.CrashShutdown,
     psycopg2.errors.CannotConnectNow,
 )
-_CONFLICTS = (psycopg2.errors.DeadlockDetected, psycopg2.errors.SerializationFailure, psycopg2.errors.LockNotAvailable)
+_CONFLICTS = (
+    psycopg2.errors.DeadlockDetected,
+    psycopg2.errors.SerializationFailure,
+    psycopg2.errors.LockNotAvailable,
+)
 COPY_CHUNK_BYTES = 1 << 20
 
 
@@ -45,7 +49,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (*_CONFLICTS, *_GONE) as error:
-        raise Unavailable("PostgreSQL", str(error).strip().splitlines()[0] if str(error).strip() else repr(error)) from error
+        raise Unavailable(
+            "PostgreSQL", str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        ) from error
 
 
 class _ChunkReader(io.RawIOBase):

@@ -7,8 +7,6 @@ import io
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
 from minio.versioningconfig import ENABLED, VersioningConfig
 
+from shared.adapters.listing import PAGE_VERSIONS, Page, list_versions, plain_version
 from shared.errors import ConfigurationError, ObjectDamaged, ObjectGone, Unavailable
 from shared.ports import ObjectInfo
 from shared.settings import Settings
@@ -28,7 +27,6 @@ CONNECT_RETRIES = 2
 CHUNK_BYTES = 1 << 20
 # Larger than minio's own choice (5 MiB), which makes thousands of parts of a file of 10 GB.
 PART_BYTES = 16 << 20
-PAGE_VERSIONS = 1000
 REGION = "us-east-1"  # named, because asking for it costs a request; self-hosted stores do not care
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject", "MethodNotAllowed", "PreconditionFailed"})
@@ -136,7 +134,7 @@ class S3:
                 bucket, key, file, size_bytes, metadata=headers, part_size=PART_BYTES
             )
         # The answer to a PUT has no modification time, and the identity of an unversioned object needs it.
-        return self.stat(bucket, key, _version(stored.version_id))
+        return self.stat(bucket, key, plain_version(stored.version_id))
 
     def stat(self, bucket: str, key: str, version_id: str = "") -> ObjectInfo:
         """Describe a version (default: the newest) with its user metadata; raises ObjectGone."""
@@ -148,7 +146,7 @@ class S3:
         return ObjectInfo(
             bucket=bucket,
             key=key,
-            version_id=_version(found.version_id),
+            version_id=plain_version(found.version_id),
             etag=(found.etag or "").strip('"'),
             size_bytes=int(found.size or 0),
             last_modified=found.last_modified,
@@ -181,27 +179,25 @@ class S3:
         return digest.hexdigest()
 
     def versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        """List all versions under a prefix by key, newest first within a key, delete markers among them."""
-        marker: dict[str, str] = {}
-        while True:
-            query = {"versions": "", "prefix": prefix, "max-keys": str(self._page_versions), **marker}
-            with _translated(f"listing of {bucket}/{prefix}"):
+        """List all versions under a prefix by key, newest first within a key, delete markers among them.
+
+        On SeaweedFS, versions that its paging leaves out come at the end, out of this order.
+        """
+        what = f"listing of {bucket}/{prefix}"
+
+        def ask(query: Mapping[str, str]) -> Page:
+            with _translated(what):
                 # The package's own listing puts the delete markers of a page behind all its versions, and so
                 # loses their place among them; hence its signed request, but our own reading of the answer.
-                answer = self._client._execute("GET", bucket, query_params=query)
-            page = ET.fromstring(answer.data)  # noqa: S314 - the store is ours
-            yield from _infos(bucket, page)
-            if _text(page, "IsTruncated") != "true":
-                return
-            following = {
-                "key-marker": _text(page, "NextKeyMarker"),
-                "version-id-marker": _text(page, "NextVersionIdMarker"),
-            }
-            if following == marker or not following["key-marker"]:
-                raise Unavailable(
-                    "object store", f"the listing of {bucket}/{prefix} does not go on after {marker}"
-                )
-            marker = {name: value for name, value in following.items() if value}
+                answer = self._client._execute("GET", bucket, query_params=dict(query))
+            is_seaweed = answer.headers.get("Server", "").startswith("SeaweedFS")
+            return Page(ET.fromstring(answer.data), skips_keys=is_seaweed)  # noqa: S314 - the store is ours
+
+        def current_keys() -> list[str]:
+            with _translated(what):
+                return [str(o.object_name) for o in self._client.list_objects(bucket, prefix, recursive=True)]
+
+        return list_versions(ask, current_keys, bucket, prefix, self._page_versions)
 
 
 def open_s3(settings: Settings) -> S3:
@@ -221,28 +217,3 @@ def _refused(what: str, code: str) -> str:
         else "check MEDALLION_S3_ENDPOINT, MEDALLION_S3_ACCESS_KEY and MEDALLION_S3_SECRET_KEY"
     )
     return f"the object store refuses {what} ({code}): {remedy}"
-
-
-def _version(version_id: str | None) -> str:
-    # Objects of an unversioned bucket have the version id "null" in listings.
-    return "" if version_id in (None, "null") else str(version_id)
-
-
-def _text(element: ET.Element, name: str) -> str:
-    return element.findtext(f"{{*}}{name}") or ""
-
-
-def _infos(bucket: str, page: ET.Element) -> Iterator[ObjectInfo]:
-    for element in page:
-        tag = element.tag.rpartition("}")[2]
-        if tag not in ("Version", "DeleteMarker"):
-            continue
-        info = ObjectInfo(
-            bucket=bucket,
-            key=_text(element, "Key"),
-            version_id=_version(_text(element, "VersionId")),
-            etag=_text(element, "ETag").strip('"'),
-            size_bytes=int(_text(element, "Size") or 0),
-            last_modified=datetime.fromisoformat(_text(element, "LastModified")),
-        )
-        yield replace(info, is_delete_marker=True) if tag == "DeleteMarker" else info

@@ -1,6 +1,7 @@
 """What every event bus must do: the in-memory fake and the embedded broker, held to one suite."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from fakes import FakeBus
@@ -17,12 +18,13 @@ def topic() -> str:
 
 
 @pytest.fixture(params=["fake", "real"])
-def bus(request: pytest.FixtureRequest) -> EventBus:
-    if request.param == "fake":
-        return FakeBus()
-    bus = KafkaBus(request.getfixturevalue("stack").settings.kafka_bootstrap_servers)
-    request.addfinalizer(bus.close)
-    return bus
+def bus(request: pytest.FixtureRequest) -> Iterator[EventBus]:
+    is_fake = request.param == "fake"
+    bus = (
+        FakeBus() if is_fake else KafkaBus(request.getfixturevalue("stack").settings.kafka_bootstrap_servers)
+    )
+    yield bus
+    bus.close()
 
 
 def messages(bus: EventBus, request: pytest.FixtureRequest, topic: str) -> list[tuple[str, bytes]]:
@@ -33,7 +35,9 @@ def messages(bus: EventBus, request: pytest.FixtureRequest, topic: str) -> list[
     return [((message.key or b"").decode(), message.value) for message in found]
 
 
-def test_what_is_published_lies_on_the_topic(bus: EventBus, topic: str, request: pytest.FixtureRequest) -> None:
+def test_what_is_published_lies_on_the_topic(
+    bus: EventBus, topic: str, request: pytest.FixtureRequest
+) -> None:
     bus.ensure_topics({topic: 1})
 
     for number in range(5):
@@ -62,11 +66,11 @@ def test_closing_twice_and_using_it_again_is_fine(bus: EventBus, topic: str) -> 
 def test_a_topic_made_anew_has_another_identity(topic: str, request: pytest.FixtureRequest) -> None:
     settings: Settings = request.getfixturevalue("stack").settings
     bus = KafkaBus(settings.kafka_bootstrap_servers)
-    request.addfinalizer(bus.close)
 
     assert bus.topic_identity(topic) == ""
     bus.ensure_topics({topic: 1})
     assert bus.topic_identity(topic) == bus.topic_identity(topic) != ""
+    bus.close()
 
 
 def test_a_broker_that_is_away_shows_within_seconds() -> None:

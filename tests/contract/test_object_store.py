@@ -24,7 +24,6 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
         settings.s3_endpoint,
         settings.s3_access_key.get_secret_value(),
         settings.s3_secret_key.get_secret_value(),
-        page_versions=3,  # so that every listing of these tests is paged
     )
 
 
@@ -44,7 +43,11 @@ def versioned(store: ObjectStore) -> str:
 
 
 def test_what_is_put_is_described_and_fetched(store: ObjectStore, bucket: str, tmp_path: Path) -> None:
-    metadata = {"Landed-At": "2026-01-01T00:00:00.000001+00:00", "source-url": "Grüße  aus ü", "note": "=?utf-8?b?eA==?="}
+    metadata = {
+        "Landed-At": "2026-01-01T00:00:00.000001+00:00",
+        "source-url": "Grüße  aus ü",
+        "note": "=?utf-8?b?eA==?=",
+    }
 
     put = store.put_bytes(bucket, KEY, b"a,b\n1,2\n", metadata)
 
@@ -102,14 +105,36 @@ def test_what_is_not_there_is_gone(store: ObjectStore, bucket: str, tmp_path: Pa
         store.fetch(replace(put, key="covid/nothing"), tmp_path / "x")
 
 
-def test_versions_are_listed_by_key_and_newest_first_over_all_pages(store: ObjectStore, versioned: str) -> None:
-    put = [store.put_bytes(versioned, key, bytes([n]), {}) for n in range(4) for key in ("a/1", "a/1.csv", "b/2")]
+def test_versions_are_listed_by_key_and_newest_first_over_all_pages(
+    store: ObjectStore, versioned: str
+) -> None:
+    put = [
+        store.put_bytes(versioned, key, bytes([n]), {}) for n in range(4) for key in ("a/1", "a/1.csv", "b/2")
+    ]
 
     listed = [(info.key, info.version_id) for info in store.versions(versioned)]
 
-    expected = [(i.key, i.version_id) for key in ("a/1", "a/1.csv", "b/2") for i in reversed(put) if i.key == key]
+    expected = [
+        (i.key, i.version_id) for key in ("a/1", "a/1.csv", "b/2") for i in reversed(put) if i.key == key
+    ]
     assert listed == expected
     assert [info.key for info in store.versions(versioned, "b/")] == ["b/2"] * 4
+
+
+@pytest.mark.parametrize("page_versions", [2, 3, 7])
+def test_a_paged_listing_loses_no_key(request: pytest.FixtureRequest, page_versions: int) -> None:
+    settings = request.getfixturevalue("stack").settings
+    keys = (settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value())
+    store = S3(settings.s3_endpoint, *keys, page_versions=page_versions)
+    bucket = f"contract-{uuid.uuid4().hex[:12]}"
+    store.ensure_bucket(bucket, versioned=True)
+    names = ["a/1", "a/1.csv", "a/1.zzz", "a-b", "a/b/c", "a/b-c", "a.b", "b b", "b+", "b.csv", "ü/1", "z"]
+    put = {(key, store.put_bytes(bucket, key, b"%d" % n, {}).version_id) for n in range(3) for key in names}
+
+    listed = [(info.key, info.version_id) for info in store.versions(bucket)]
+
+    assert set(listed) == put
+    assert len(listed) == len(put)
 
 
 def test_an_unversioned_key_is_listed_once(store: ObjectStore) -> None:
@@ -148,12 +173,10 @@ def test_a_server_that_is_away_shows_within_seconds() -> None:
 
 
 @pytest.mark.parametrize(("secret", "bucket"), [("wrong", "bronze-layer"), (None, "no-such-bucket-at-all")])
-def test_a_refusal_says_what_to_do(
-    request: pytest.FixtureRequest, secret: str | None, bucket: str
-) -> None:
+def test_a_refusal_says_what_to_do(request: pytest.FixtureRequest, secret: str | None, bucket: str) -> None:
     settings = request.getfixturevalue("stack").settings
     secret = secret or settings.s3_secret_key.get_secret_value()
     store = S3(settings.s3_endpoint, settings.s3_access_key.get_secret_value(), secret)
 
-    with pytest.raises(ConfigurationError, match="MEDALLION_S3_|migrate"):
+    with pytest.raises(ConfigurationError, match=r"MEDALLION_S3_|migrate"):
         list(store.versions(bucket))
