@@ -10,7 +10,8 @@ from shared.settings import load_settings
 # Warnings are errors; these are others' and not ours to mend.
 _OTHERS_WARNINGS = (
     "ignore:(read|open)_text is deprecated:DeprecationWarning",  # kafka-python 3.0.12 on Python 3.11 and 3.12
-    r"ignore:unclosed <socket.*(laddr=\('0.0.0.0'|family=1, type=1, proto=0>):ResourceWarning",  # kafka-python, of a broker that is away
+    # kafka-python's, of a broker that is away
+    r"ignore:unclosed <socket.*(laddr=\('0.0.0.0'|family=1, type=1, proto=0>):ResourceWarning",
 )
 
 
