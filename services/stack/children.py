@@ -66,9 +66,7 @@ class Child:
         elif self.phase == "starting":
             self._ask(now)
         elif self.phase == "waiting" and now >= self.due_at:
-            self.clear_leftovers()
-            self.restarts += 1
-            self.start()
+            self._restart(now)
         elif self.phase == "up" and self.failures and now - self.spawned_at >= HEALTHY_AFTER_SECONDS:
             self.failures = 0
         return self.phase != before
@@ -78,6 +76,19 @@ class Child:
             self.phase = "up"
         elif now - self.spawned_at > _ANSWER_TIMEOUT_SECONDS:
             self.signal(signal.SIGKILL)  # its death is noted by the next step
+
+    def _restart(self, now: float) -> None:
+        self.restarts += 1
+        try:
+            self.clear_leftovers()
+            self.start()
+        except OSError as error:  # the machine is out of processes, files or space: that may pass
+            logger.warning(
+                "A process could not be started.",
+                extra={"action": "process_not_started", "program": self.name, "reason": str(error)},
+            )
+            self.failures = failures_in_a_row(self.failures, 0)
+            self.due_at = now + pause_seconds(self.failures)
 
     def _note_death(self, now: float) -> None:
         self.failures = failures_in_a_row(self.failures, now - self.spawned_at)

@@ -4,6 +4,8 @@ import random
 import socket
 from collections.abc import Callable, Mapping
 
+from shared.errors import ConfigurationError
+
 HOST = "127.0.0.1"
 
 # Chosen below the ports that the kernel gives to outgoing connections (from 32768 on Linux, 49152 on macOS):
@@ -57,7 +59,7 @@ def _occupied_by(name: str, port: int) -> tuple[int, ...]:
 def choose_ports(
     kept: Mapping[str, int], is_free: Callable[[int], bool] = is_free, draw: Callable[[], int] = draw_port
 ) -> dict[str, int]:
-    """Return a free port by name, the kept one where it still is free; raises OSError when none is found."""
+    """Return a free port by name, the kept one where it still is free; raises ConfigurationError when none is left."""
     chosen: dict[str, int] = {}
     taken: set[int] = set()
     for name in PORT_NAMES:
@@ -69,7 +71,7 @@ def choose_ports(
                 taken.update(wanted)
                 break
         else:
-            raise OSError(
+            raise ConfigurationError(
                 f"no free loopback port found between {FIRST_PORT} and {LAST_PORT}; "
                 "end some of the programs that listen there"
             )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from services.stack.ports import choose_ports
 from services.stack.process import Identity, is_same_process
@@ -139,14 +139,24 @@ def settle_ports(data_dir: Path) -> dict[str, int]:
     return chosen
 
 
+def _open_lock(data_dir: Path) -> TextIO:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return (data_dir / LOCK_FILE).open("a")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{data_dir} cannot be used for data ({error.strerror}); it may belong to another user: "
+            "name another folder with --data-dir"
+        ) from error
+
+
 @contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data folder for this process alone; raises ConfigurationError while another one holds it.
 
     The lock ends with the process, however it ends; the file stays.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / LOCK_FILE).open("a") as file:
+    with _open_lock(data_dir) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

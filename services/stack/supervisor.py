@@ -55,7 +55,7 @@ class Stack:
             if child.name == KAFKA and child.restarts != restarts:
                 self._topics_due_at = 0.0
         if changed:
-            self._save()
+            self._save_if_possible()
         self._restore_topics()
 
     def _restore_topics(self) -> None:
@@ -156,6 +156,15 @@ class Stack:
         known = {name: identity for name, identity in identities.items() if identity is not None}
         state = State(self._supervisor, self.kind, self._is_ready, self.endpoints, known)
         write_state(self.data_dir, state)
+
+    def _save_if_possible(self) -> None:
+        try:
+            self._save()
+        except OSError as error:  # a full disk is no reason to take the servers down
+            logger.warning(
+                "The state file could not be written.",
+                extra={"action": "state_not_saved", "reason": str(error)},
+            )
 
     def set_ready(self) -> None:
         """Announce in the state file that the stack can be used."""

@@ -4,6 +4,7 @@ from itertools import count
 import pytest
 
 from services.stack.ports import PORT_NAMES, SEAWEED_GRPC_OFFSET, choose_ports
+from shared.errors import ConfigurationError
 
 
 def drawing(ports: Iterator[int]) -> Callable[[], int]:
@@ -41,5 +42,5 @@ def test_the_admin_port_needs_its_grpc_port_free_too() -> None:
 
 
 def test_without_any_free_port_the_error_says_what_to_do() -> None:
-    with pytest.raises(OSError, match="end some of the programs"):
+    with pytest.raises(ConfigurationError, match="end some of the programs"):
         choose_ports({}, is_free=lambda _: False)
