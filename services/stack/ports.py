@@ -59,7 +59,7 @@ def _occupied_by(name: str, port: int) -> tuple[int, ...]:
 def choose_ports(
     kept: Mapping[str, int], is_free: Callable[[int], bool] = is_free, draw: Callable[[], int] = draw_port
 ) -> dict[str, int]:
-    """Return a free port by name, the kept one where it still is free; raises ConfigurationError when none is left."""
+    """Return a free port by name, the kept one where it is free; ConfigurationError when none is left."""
     chosen: dict[str, int] = {}
     taken: set[int] = set()
     for name in PORT_NAMES:
