@@ -84,16 +84,26 @@ def refuse_if_too_bad(job: Job, conflicts: int) -> None:
 
 
 def _guard_removals(job: Job) -> int:
-    """Return how many live rows the snapshot removes; raises Held when that is too large a share."""
+    """Return how many live rows the snapshot removes; raises Held when too many of the last snapshot's are among them.
+
+    Rows that merges added since are not counted: that the next snapshot decides on them again is expected.
+    """
     if not job.is_clean_snapshot:
         return 0
     removed: int = job.session.rows("SELECT count(*) FROM removed")[0][0]
-    base = job.state.snapshot_rows or job.state.rows_live
+    last, base = job.state.snapshot_version, job.state.snapshot_rows or 0
     share = job.dataset.limits.removed_rows_max_share
-    if removed > share * base and not job.obj.is_approved:
+    if last is None or job.obj.is_approved or removed <= share * base:
+        return removed
+    of_last = job.session.rows(
+        f"SELECT count(*) FROM removed r JOIN {job.dataset.clean_table} c ON c._key_hash = r.key_hash"
+        " WHERE c._version <= %s",
+        (last,),
+    )[0][0]
+    if of_last > share * base:
         raise Held(
-            f"the snapshot would remove {removed:,} of {base:,} rows ({removed / max(base, 1):.1%}), more than the "
-            f"{share:.0%} that limits.removed_rows_max_share allows: is the download whole? "
+            f"the snapshot would remove {of_last:,} of the last one's {base:,} rows ({of_last / max(base, 1):.1%}), more "
+            f"than the {share:.0%} that limits.removed_rows_max_share allows: is the download whole? "
             f"`medallion approve {job.obj.object_id}` lets it through"
         )
     return removed
