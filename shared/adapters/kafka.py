@@ -1,5 +1,6 @@
 """Kafka through kafka-python: producer and topics (see shared.ports.EventBus), and a reader for people."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,6 +46,8 @@ class KafkaBus:
     """A producer that connects when first used and again after a failure; safe to share between threads."""
 
     def __init__(self, bootstrap_servers: str) -> None:
+        # Its complaints come thirty a second while a broker is away; callers learn of it by Unavailable.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
         self._servers = bootstrap_servers.split(",")
         self._producer: KafkaProducer | None = None
         self._admin: KafkaAdminClient | None = None

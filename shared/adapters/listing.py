@@ -28,10 +28,10 @@ def list_versions(
 ) -> Iterator[ObjectInfo]:
     """List versions by key, newest first within a key, delete markers among them.
 
-    SeaweedFS 4.48 walks its folders, where `a` lies as `a.versions` and so comes after `a.csv.versions`, but
-    goes on after a page by the order of the keys. What the two orders disagree about it skips: whole keys, and
-    the rest of a key that a page ends in. These are asked for one by one and come at the end, out of order; the
-    server's listing of current keys does not have the fault.
+    SeaweedFS 4.48 walks its folders, where `a` lies as `a.versions` and so comes after `a.csv.versions`,
+    but goes on after a page by the order of the keys. What the two orders disagree about it skips: whole
+    keys, and the rest of a key that a page ends in. These are asked for one by one and come at the end, out
+    of order; the server's listing of current keys does not have the fault.
     """
     seen: set[str] = set()
     torn: dict[str, set[str]] = {}  # keys that pages ended in, with the versions that did come

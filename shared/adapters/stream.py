@@ -79,6 +79,8 @@ def consume(
     for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it
     and is restarted. Must run in the main thread, which receives the signals.
     """
+    # Thirty lines a second while the broker is away say less than the one of the watch on it.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     consumption = _Consumption(settings, group, topic, handle, service)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

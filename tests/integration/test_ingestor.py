@@ -181,7 +181,8 @@ def test_a_poll_lands_registers_and_announces_the_whole_file(
     stored = store.stat(BRONZE_BUCKET, key)
     store.fetch(stored, tmp_path / "x")
     assert (result.outcome, (tmp_path / "x").read_bytes()) == ("landed", CSV)
-    assert key.startswith(f"{dataset.name}/ingest_date=") and key.endswith("_items.csv")
+    assert key.startswith(f"{dataset.name}/ingest_date=")
+    assert key.endswith("_items.csv")
     assert stored.metadata[WRITE_DISPOSITION] == "replace"
     assert LANDED_AT in stored.metadata
     assert ledger(ingestor) == [(key, "registered", "poll")]
