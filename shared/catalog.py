@@ -64,13 +64,15 @@ def problems_of(path: Path) -> Dataset | list[str]:
     try:
         dataset = Dataset.model_validate(body)
     except ValidationError as error:
-        return [_problem(path, node, body, dict(e)) for e in error.errors()]
+        return [_problem(path, node, dict(e)) for e in error.errors()]
     if dataset.name != path.stem:
-        return [f"{path}:{_line_of(node, ('dataset',))}: dataset: {dataset.name!r} must be the file's name, {path.stem!r}"]
+        return [
+            f"{path}:{_line_of(node, ('dataset',))}: dataset: {dataset.name!r} must be the file's name, {path.stem!r}"
+        ]
     return dataset
 
 
-def _problem(path: Path, node: yaml.Node | None, body: dict[str, Any], error: dict[str, Any]) -> str:
+def _problem(path: Path, node: yaml.Node | None, error: dict[str, Any]) -> str:
     location = tuple(part for part in error["loc"] if part not in ("csv", "json"))
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
@@ -78,6 +80,11 @@ def _problem(path: Path, node: yaml.Node | None, body: dict[str, Any], error: di
     elif error["type"] == "missing":
         message = "is missing; add it"
     return f"{path}:{_line_of(node, location)}: {'.'.join(map(str, location)) or 'dataset'}: {message}"
+
+
+def line_in_file(path: Path, location: tuple[int | str, ...]) -> int:
+    """Return the 1-based line of the field of a YAML file that a location leads to, as deep as the file goes."""
+    return _line_of(yaml.compose(path.read_text(encoding="utf-8")), location)
 
 
 def _line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:

@@ -224,7 +224,7 @@ class Dataset(_Part):
     derived: tuple[Derived, ...] = ()
     windowed: Windowed | None = None
     rules: tuple[Rule, ...] = ()
-    limits: Limits = Limits()
+    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     partitioning: Partitioning | None = None
     change_groups: tuple[str, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
@@ -254,7 +254,9 @@ class Dataset(_Part):
                 raise ValueError(f"windowed.order_by: {self.windowed.order_by} must be a date")
             for position, column in enumerate(self.windowed.columns):
                 self._require(
-                    f"windowed.{column.name}.of", (column.of,) if column.of else (), [*declared, *windowed[:position]]
+                    f"windowed.{column.name}.of",
+                    (column.of,) if column.of else (),
+                    [*declared, *windowed[:position]],
                 )
         if self.partitioning:
             self._require("partitioning.column", (self.partitioning.column,), self.primary_key)

@@ -109,7 +109,10 @@ def _partitions(dataset: Dataset) -> list[str]:
         f" FOR VALUES FROM ('{year}-01-01') TO ('{year + 1}-01-01')"
         for year in range(first, last + 1)
     ]
-    return [*yearly, f"CREATE TABLE IF NOT EXISTS {schema}.{table}_other PARTITION OF {dataset.clean_table} DEFAULT"]
+    return [
+        *yearly,
+        f"CREATE TABLE IF NOT EXISTS {schema}.{table}_other PARTITION OF {dataset.clean_table} DEFAULT",
+    ]
 
 
 def widening_statements(dataset: Dataset, clean: Mapping[str, str], raw: Mapping[str, str]) -> list[str]:

@@ -185,13 +185,21 @@ DERIVATIONS: Mapping[str, Derivation] = {
     "word_count": Derivation(per_value(lambda t: len(_WORD.findall(t)), pa.int64()), "integer", 1, 1, "words"),
     "mean_word_length": Derivation(per_value(mean_word_length, RATE_TYPE), "decimal", 1, 1, "characters a word"),
     "has_links": Derivation(
-        known_false(lambda t: _LINK.search(t) is not None), "boolean", 1, 1, "contains http://, https:// or www."
+        known_false(lambda t: _LINK.search(t) is not None),
+        "boolean",
+        1,
+        1,
+        "contains http://, https:// or www.",
     ),
     "has_digit": Derivation(known_false(lambda t: any(map(str.isdigit, t))), "boolean", 1, 1, "contains a digit"),
     "email_valid": Derivation(known_false(email_is_valid), "boolean", 1, 1, "e-mail syntax (email-validator, no DNS)"),
     "email_domain": Derivation(per_value(email_domain, pa.string()), "text", 1, 1, "what follows the @, lower case"),
     "phone_formatted": Derivation(
-        per_value(phone_formatted, pa.string()), "text", 1, 1, "international format (phonenumbers; US by default)"
+        per_value(phone_formatted, pa.string()),
+        "text",
+        1,
+        1,
+        "international format (phonenumbers; US by default)",
     ),
     "phone_plausible": Derivation(known_false(phone_is_plausible), "boolean", 1, 1, "a possible number (phonenumbers)"),
     "sentiment": Derivation(sentiment, "decimal", 1, 4, "VADER compound score, -1 to 1"),

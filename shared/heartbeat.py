@@ -77,9 +77,7 @@ class Heartbeat:
             except Unavailable as error:
                 self._missed(error)
             except Exception:  # a worker without heartbeat would be taken for dead: log it and try again
-                log.exception(
-                    "A heartbeat failed.", extra={"action": "heartbeat_failed", "worker_id": self._worker_id}
-                )
+                log.exception("A heartbeat failed.", extra={"action": "heartbeat_failed", "worker_id": self._worker_id})
             self._is_stopping.wait(0 if self._is_stopping.is_set() else self._interval_seconds)
 
     def _beat_until_stopped(self, session: Session) -> None:

@@ -70,9 +70,7 @@ class _File:
         self.path = path
         self.fields: dict[str, str] = {}
         self.lines: dict[str, int] = {}
-        self.sections: list[
-            tuple[str, str, int, list[str]]
-        ] = []  # kind, rest of its line, line number, SQL lines
+        self.sections: list[tuple[str, str, int, list[str]]] = []  # kind, rest of its line, line number, SQL lines
         self.problems: list[str] = []
         self._field = ""
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -211,9 +209,7 @@ def sql_problems(model: Model) -> list[str]:
         except sqlglot.errors.ParseError as error:
             place = error.errors[0] if error.errors else {}
             line += int(place.get("line") or 0)
-            problems.append(
-                f"{model.path}:{line}: {section}: not PostgreSQL: {place.get('description', error)}"
-            )
+            problems.append(f"{model.path}:{line}: {section}: not PostgreSQL: {place.get('description', error)}")
             continue
         read = {f"{t.db}.{t.name}" for t in tree.find_all(exp.Table) if t.db} if tree else set()
         for name in sorted(read - {*model.depends_on, model.table}):

@@ -74,31 +74,20 @@ def load_models(sql_dir: Path, datasets: Collection[str] | None = None) -> Model
     return Models({name: models[name] for name in _dependency_order(models)})
 
 
-def _missing_dependencies(
-    model: Model, models: Mapping[str, Model], datasets: Collection[str] | None
-) -> list[str]:
+def _missing_dependencies(model: Model, models: Mapping[str, Model], datasets: Collection[str] | None) -> list[str]:
     problems = []
     for name in model.depends_on:
         schema, _, table = name.partition(".")
         if schema == "gold" and table not in models:
-            problems.append(
-                f"{name} does not exist; write sql/gold/{table}.sql or name {', '.join(sorted(models))}"
-            )
-        elif (
-            name.startswith(_DATASET_TABLE)
-            and datasets is not None
-            and name[len(_DATASET_TABLE) :] not in datasets
-        ):
+            problems.append(f"{name} does not exist; write sql/gold/{table}.sql or name {', '.join(sorted(models))}")
+        elif name.startswith(_DATASET_TABLE) and datasets is not None and name[len(_DATASET_TABLE) :] not in datasets:
             problems.append(f"{name} does not exist; the datasets are: {', '.join(sorted(datasets))}")
-    return [
-        f"{model.path}:{line_of(model.path, '-- depends on')}: depends on: {problem}" for problem in problems
-    ]
+    return [f"{model.path}:{line_of(model.path, '-- depends on')}: depends on: {problem}" for problem in problems]
 
 
 def _dependency_order(models: Mapping[str, Model]) -> list[str]:
     graph = {
-        m.name: sorted(d.removeprefix("gold.") for d in m.depends_on if d.startswith("gold."))
-        for m in models.values()
+        m.name: sorted(d.removeprefix("gold.") for d in m.depends_on if d.startswith("gold.")) for m in models.values()
     }
     try:
         return list(graphlib.TopologicalSorter(graph).static_order())
@@ -144,8 +133,7 @@ def _digest(model: Model) -> str:
 
 def _create_table(model: Model) -> str:
     columns = [
-        f"{c.name} {c.type}{_collation(c.type)}{' NOT NULL' if c.name in model.grain else ''}"
-        for c in model.columns
+        f"{c.name} {c.type}{_collation(c.type)}{' NOT NULL' if c.name in model.grain else ''}" for c in model.columns
     ]
     columns += ["_refreshed_at timestamptz NOT NULL DEFAULT now()", f"PRIMARY KEY ({_comma(model.grain)})"]
     return f"CREATE TABLE IF NOT EXISTS {model.table} (\n    {_lines(columns)}\n)"

@@ -4,7 +4,13 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
 
 from shared.errors import Unavailable
 

@@ -19,7 +19,12 @@ from shared.errors import ConfigurationError
 
 BRONZE_BUCKET, SILVER_BUCKET, GOLD_BUCKET = "bronze-layer", "silver-layer", "gold-layer"
 BUCKETS = (BRONZE_BUCKET, SILVER_BUCKET, GOLD_BUCKET)
-BRONZE_READY, SILVER_READY, GOLD_READY, DEAD_LETTERS = "bronze-ready", "silver-ready", "gold-ready", "dead-letters"
+BRONZE_READY, SILVER_READY, GOLD_READY, DEAD_LETTERS = (
+    "bronze-ready",
+    "silver-ready",
+    "gold-ready",
+    "dead-letters",
+)
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent
@@ -52,7 +57,8 @@ class Settings(BaseSettings):
         description="Folder of config.yaml and datasets/*.yaml.",
     )
     sql_dir: Path = Field(
-        default_factory=lambda: data_file_root("sql"), description="Folder of the SQL files (gold models among them)."
+        default_factory=lambda: data_file_root("sql"),
+        description="Folder of the SQL files (gold models among them).",
     )
     data_dir: Path = Field(Path(".medallion"), description="Folder of the embedded servers' data and of scratch files.")
 
@@ -65,11 +71,15 @@ class Settings(BaseSettings):
     # Ingestor.
     sweep_interval_seconds: float = Field(30, gt=0, description="Pause between two sweeps of bucket against ledger.")
     reannounce_after_seconds: float = Field(
-        20, gt=0, description="An unfinished object or unconsumed change set older than this is announced again."
+        20,
+        gt=0,
+        description="An unfinished object or unconsumed change set older than this is announced again.",
     )
     webhook_port: int = Field(0, ge=0, le=65535, description="Port for the object store's change webhook; 0 for none.")
     poll_enabled: bool = Field(True, description="Poll the sources (`up --no-poll` turns it off; the sweep stays).")
-    http_connect_timeout_seconds: float = Field(10, gt=0, description="Longest wait for a source to accept a connection.")
+    http_connect_timeout_seconds: float = Field(
+        10, gt=0, description="Longest wait for a source to accept a connection."
+    )
     http_read_timeout_seconds: float = Field(30, gt=0, description="Longest silence of a source while it sends.")
     http_total_timeout_seconds: float = Field(600, gt=0, description="Longest time one download may take.")
     http_attempts_max: int = Field(5, ge=1, description="Attempts at one poll before it is recorded as failed.")
@@ -77,20 +87,26 @@ class Settings(BaseSettings):
         60, gt=0, description="Longest pause between two attempts; a longer Retry-After ends the poll."
     )
     full_fetch_every_polls: int = Field(
-        24, ge=1, description="Every so many polls a source is fetched without conditions, in case its ETag lies."
+        24,
+        ge=1,
+        description="Every so many polls a source is fetched without conditions, in case its ETag lies.",
     )
 
     # Silver.
     batch_rows_max: int = Field(65_536, ge=1, description="Rows of one vectorised batch; memory follows from it.")
     block_bytes: int = Field(4_194_304, ge=4_096, description="Bytes read from a file at a time.")
     diff_rows_in_memory_max: int = Field(
-        2_000_000, ge=0, description="Files and tables of more rows are compared in PostgreSQL, not in memory."
+        2_000_000,
+        ge=0,
+        description="Files and tables of more rows are compared in PostgreSQL, not in memory.",
     )
     spool_memory_bytes_max: int = Field(
         67_108_864, ge=0, description="Checked rows beyond this size wait on disk instead of in memory."
     )
     change_groups_max: int = Field(
-        10_000, ge=1, description="A change set touching more groups says `everything` instead of listing them."
+        10_000,
+        ge=1,
+        description="A change set touching more groups says `everything` instead of listing them.",
     )
     future_tolerance_seconds: float = Field(
         300, ge=0, description="Objects dated further in the future than this are held."
@@ -114,7 +130,9 @@ class Settings(BaseSettings):
 
     # Gold.
     view_refresh_interval_seconds: float = Field(
-        1.0, ge=0, description="Least pause between two refreshes of a materialized view: a burst of loads is one refresh."
+        1.0,
+        ge=0,
+        description="Least pause between two refreshes of a materialized view: a burst of loads is one refresh.",
     )
 
     @classmethod
@@ -124,7 +142,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Add `config.yaml` of the configured folder as the last source."""
         first = {**dotenv_settings(), **env_settings(), **init_settings()}

@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from services.stack import Stack, embedded_stack
 from shared.settings import load_settings
+
+# A machine under load is slow, not wrong.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Warnings are errors; these are others' and not ours to mend.
 _OTHERS_WARNINGS = (

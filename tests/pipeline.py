@@ -86,7 +86,12 @@ class Pipeline:
         self.session.close()
 
     def land(
-        self, dataset: str, content: bytes | Path, disposition: str = "replace", day: float = 0, name: str = "file"
+        self,
+        dataset: str,
+        content: bytes | Path,
+        disposition: str = "replace",
+        day: float = 0,
+        name: str = "file",
     ) -> uuid.UUID:
         """Land a file `day` days after DAY_ZERO and register it; return its object id."""
         path = content if isinstance(content, Path) else self._written(content)
@@ -124,9 +129,7 @@ class Pipeline:
             raise MedallionError(f"an object met a bug: {letters[-1][1]}")
         return statuses
 
-    def load(
-        self, dataset: str, content: bytes | Path, disposition: str = "replace", day: float = 0
-    ) -> dict[str, Any]:
+    def load(self, dataset: str, content: bytes | Path, disposition: str = "replace", day: float = 0) -> dict[str, Any]:
         """Land and process one file; return its row of the ledger."""
         object_id = self.land(dataset, content, disposition, day)
         self.process(object_id)
@@ -140,9 +143,9 @@ class Pipeline:
 
     def ledger(self, object_id: uuid.UUID) -> dict[str, Any]:
         """Return an object's row of the ledger."""
-        text = self.rows(
-            "SELECT row_to_json(m) FROM bronze.ingestion_metadata m WHERE object_id = %s", (object_id,)
-        )[0][0]
+        text = self.rows("SELECT row_to_json(m) FROM bronze.ingestion_metadata m WHERE object_id = %s", (object_id,))[
+            0
+        ][0]
         row: dict[str, Any] = text
         return row
 

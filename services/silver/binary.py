@@ -93,4 +93,13 @@ def hash_array(values: Any) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(UUID_TYPE, len(values), [None, pa.py_buffer(data)])
 
 
-__all__ = ["FixedRecords", "constant_time", "constant_uuid", "encode", "halves", "hash_array", "hash_column", "jsonb"]
+__all__ = [
+    "FixedRecords",
+    "constant_time",
+    "constant_uuid",
+    "encode",
+    "halves",
+    "hash_array",
+    "hash_column",
+    "jsonb",
+]

@@ -1,5 +1,6 @@
 """Cast text columns to the contract's types, vectorised; what does not cast is a verdict, never a silent NULL."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
-import json
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,7 +19,16 @@ _INTEGER = r"^[+-]?[0-9]{1,18}$"
 _INTEGER_EXACT = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_BOOLEANS = {"true": True, "false": False, "t": True, "f": False, "yes": True, "no": False, "1": True, "0": False}
+_BOOLEANS = {
+    "true": True,
+    "false": False,
+    "t": True,
+    "f": False,
+    "yes": True,
+    "no": False,
+    "1": True,
+    "0": False,
+}
 _INT64_MAX = 2**63 - 1
 
 
@@ -100,7 +109,11 @@ def _misfit(index: int, value: str, column: Column) -> Misfit:
         column.type, column.type
     )
     pattern = f" written as {column.format or 'ISO 8601'}" if column.type in ("date", "timestamp") else ""
-    return Misfit(index, column.name, value, "type", f"{shortened(value)!r} is not a {wanted}{pattern}")
+    return Misfit(index, column.name, value, "type", f"{shortened(value)!r} is not {_article(wanted)}{pattern}")
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _fast(texts: pa.Array, column: Column) -> pa.Array | None:

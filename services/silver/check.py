@@ -156,7 +156,12 @@ class Checker:
         return decimal_array(np.maximum(scaled, 0), pa.array(np.ones(count, bool)))
 
     def _good(
-        self, records: Records, batch: pa.RecordBatch, encoded: dict[str, pa.Array], key_hash: pa.Array, scores: pa.Array
+        self,
+        records: Records,
+        batch: pa.RecordBatch,
+        encoded: dict[str, pa.Array],
+        key_hash: pa.Array,
+        scores: pa.Array,
     ) -> pa.RecordBatch:
         count = batch.num_rows
         columns = [
@@ -195,9 +200,7 @@ class Checker:
             self._remember(reasons[row], int(records.line_numbers[row]))
         for broken in records.broken:
             self._remember([_broken_reason(broken)], broken.line_number)
-        columns = [
-            pa.array([row[i] for row in found], BAD_SCHEMA.field(i).type) for i in range(len(BAD_SCHEMA))
-        ]
+        columns = [pa.array([row[i] for row in found], BAD_SCHEMA.field(i).type) for i in range(len(BAD_SCHEMA))]
         return pa.RecordBatch.from_arrays(columns, schema=BAD_SCHEMA)
 
     def _remember(self, reasons: list[dict[str, Any]], line: int) -> None:

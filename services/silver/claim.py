@@ -125,7 +125,14 @@ def finish(session: Session, obj: ObjectVersion, status: str, counts: Counts, sc
             data_quality_score = %(score)s
         WHERE object_id = %(object_id)s AND epoch = %(epoch)s AND status = 'processing'
         """,
-        {**vars(counts), "status": status, "score": score, "sha256": sha256, "object_id": obj.object_id, "epoch": obj.epoch},
+        {
+            **vars(counts),
+            "status": status,
+            "score": score,
+            "sha256": sha256,
+            "object_id": obj.object_id,
+            "epoch": obj.epoch,
+        },
     )
     if touched != 1:
         raise ClaimLost(f"object {obj.object_id} was taken over by another worker while this one processed it")

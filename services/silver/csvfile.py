@@ -47,9 +47,7 @@ def read_csv(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max:
     assert isinstance(declared, CsvFormat)
     blocks = _Blocks(_utf8(file, declared.encoding), max(block_bytes, 4 * dataset.limits.record_bytes_max))
     layout, lines_before = _header(blocks, dataset, declared)
-    dialect = Dialect(
-        declared.delimiter, declared.quote, len(layout.names), dataset.limits.record_bytes_max
-    )
+    dialect = Dialect(declared.delimiter, declared.quote, len(layout.names), dataset.limits.record_bytes_max)
     reader = _Reader(dataset, layout, dialect, lines_before)
     while block := blocks.take():
         yield from reader.batches(block, blocks.is_last, batch_rows_max)
@@ -114,7 +112,9 @@ class _Recoded(io.RawIOBase):
         while not self._rest:
             data = self._file.read(1 << 20)
             try:
-                self._rest = self._decode.decode(data, final=not data).lstrip("\ufeff" if not self._offset else "").encode()
+                self._rest = (
+                    self._decode.decode(data, final=not data).lstrip("\ufeff" if not self._offset else "").encode()
+                )
             except UnicodeDecodeError as error:
                 raise Rejected(
                     f"byte {self._offset + error.start:,} is not {self._encoding}, the declared encoding: {error.reason}"
@@ -215,7 +215,9 @@ class _Reader:
         table = pacsv.read_csv(
             pa.BufferReader(stretch),
             read_options=pacsv.ReadOptions(
-                use_threads=False, block_size=len(stretch) + 1, column_names=[str(i) for i in range(self._dialect.fields)]
+                use_threads=False,
+                block_size=len(stretch) + 1,
+                column_names=[str(i) for i in range(self._dialect.fields)],
             ),
             parse_options=pacsv.ParseOptions(
                 delimiter=self._dialect.delimiter, quote_char=False, ignore_empty_lines=False
@@ -285,7 +287,11 @@ class _Reader:
         return scanner.position, self._records(columns, np.array(lines, np.int64), raw, broken)
 
     def _records(
-        self, columns: Sequence[pa.Array], lines: "np.ndarray[tuple[int], np.dtype[np.int64]]", raw: "_Raw", broken: list[Broken]
+        self,
+        columns: Sequence[pa.Array],
+        lines: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+        raw: "_Raw",
+        broken: list[Broken],
     ) -> Records:
         count = len(lines)
         names = [c.name for c in self._dataset.columns]
@@ -294,7 +300,8 @@ class _Reader:
         if self._layout.unknown and count:
             unknown = [(self._layout.names[i], columns[i].to_pylist()) for i in self._layout.unknown]
             rescued = pa.array(
-                [json.dumps({n: values[r] for n, values in unknown}, ensure_ascii=False) for r in range(count)], pa.string()
+                [json.dumps({n: values[r] for n, values in unknown}, ensure_ascii=False) for r in range(count)],
+                pa.string(),
             )
         return Records(pa.RecordBatch.from_arrays(cells, names=names), lines, raw.text, rescued, None, broken)
 
@@ -336,7 +343,11 @@ class _Scanner:
             return self._give_up(first_end, *problem)
         source = io.StringIO(whole.decode("utf-8"), newline="")
         reader = csv.reader(
-            source, delimiter=self._dialect.delimiter, quotechar=self._dialect.quote, strict=True, lineterminator="\n"
+            source,
+            delimiter=self._dialect.delimiter,
+            quotechar=self._dialect.quote,
+            strict=True,
+            lineterminator="\n",
         )
         try:
             cells = next(reader, [])
@@ -349,7 +360,7 @@ class _Scanner:
         used = len(source.getvalue()[: source.tell()].encode())
         self.position = self.record_start + used
         self.line += self._stretch.count(b"\n", self.record_start, self.position) or 1
-        if not cells or (len(cells) == 1 and not cells[0] and self._dialect.fields > 1):
+        if not cells:
             return []
         if len(cells) != self._dialect.fields:
             message = f"{len(cells)} cells where the header has {self._dialect.fields}"
@@ -359,14 +370,20 @@ class _Scanner:
 
     def _unreadable(self, data: bytes) -> tuple[str, str] | None:
         if len(data) > self._dialect.record_bytes_max:
-            return "too_long", f"a record of more than {self._dialect.record_bytes_max:,} bytes (limits.record_bytes_max)"
+            return (
+                "too_long",
+                f"a record of more than {self._dialect.record_bytes_max:,} bytes (limits.record_bytes_max)",
+            )
         nul = data.find(b"\0")
         if nul >= 0:
             return "nul", f"a NUL byte at offset {nul} of the record; text cannot hold it"
         try:
             data.decode("utf-8")
         except UnicodeDecodeError as error:
-            return "encoding", f"{error.end - error.start} byte(s) at offset {error.start} of the record are not UTF-8"
+            return (
+                "encoding",
+                f"{error.end - error.start} byte(s) at offset {error.start} of the record are not UTF-8",
+            )
         return None
 
     def _give_up(self, end: int, rule: str, message: str) -> Broken:
@@ -380,7 +397,12 @@ class _Scanner:
 class _RawLines:
     """Raw text by line offsets of a plain stretch."""
 
-    def __init__(self, stretch: bytes, starts: "np.ndarray[tuple[int], np.dtype[np.int64]]", ends: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> None:
+    def __init__(
+        self,
+        stretch: bytes,
+        starts: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+        ends: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+    ) -> None:
         self._stretch, self._starts, self._ends = stretch, starts, ends
 
     def text(self, index: int) -> str:

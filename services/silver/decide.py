@@ -54,7 +54,10 @@ def _bad_key_hashes(job: Job) -> Any:
 
 
 def _in_memory(job: Job) -> Any:
-    keys, rows = good_key_hashes(job), [halves(batch.column("_row_hash")) for batch in job.file.good.batches()]
+    keys, rows = (
+        good_key_hashes(job),
+        [halves(batch.column("_row_hash")) for batch in job.file.good.batches()],
+    )
     existing = _existing(job)
     decision = in_memory(Incoming(keys, _stacked(rows)), existing)
     if job.is_clean_snapshot:

@@ -120,7 +120,9 @@ def _element(text: _Text, number: int, bytes_max: int) -> tuple[str, Any]:
         except json.JSONDecodeError as error:
             reason = error.msg
         if len(text.window) - text.position > bytes_max:
-            raise Rejected(f"element {number} is not JSON or longer than {bytes_max:,} bytes (limits.record_bytes_max): {reason}")
+            raise Rejected(
+                f"element {number} is not JSON or longer than {bytes_max:,} bytes (limits.record_bytes_max): {reason}"
+            )
         if not text.more():
             raise Rejected(f"element {number} is not JSON, or the file is truncated: {reason}")
 
@@ -164,9 +166,7 @@ class _Batch:
 
     def records(self) -> Records:
         """Return what was gathered as columns of text."""
-        columns = [
-            pa.array([_cell(_at(value, path)) for value in self._values], pa.string()) for path in self._paths
-        ]
+        columns = [pa.array([_cell(_at(value, path)) for value in self._values], pa.string()) for path in self._paths]
         unknown = [_unknown(value, self._known) for value in self._values]
         rescued = [json.dumps(u, ensure_ascii=False) if u else None for u in unknown]
         texts = self._texts

@@ -16,7 +16,14 @@ from services.silver.job import Job
 from services.silver.merge import keep_bad_rows, refuse_if_too_bad, remove_rows, rewrite_first_seen
 from services.silver.rewindow import rewindow
 from services.silver.touched import Touched
-from services.silver.write import apply_updates, clean_batch, stage_keys, stage_updates, write_clean, write_raw
+from services.silver.write import (
+    apply_updates,
+    clean_batch,
+    stage_keys,
+    stage_updates,
+    write_clean,
+    write_raw,
+)
 
 
 def merge_late(job: Job) -> Touched:

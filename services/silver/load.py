@@ -67,7 +67,9 @@ def read_object(
                     raise Rejected(f"the file has more than the {dataset.limits.rows_max:,} rows of limits.rows_max")
         tally = checker.tally
         if good.rows + bad.rows + tally.rows_discarded != tally.rows_read:
-            raise AssertionError(f"{tally.rows_read} records were read, but {good.rows} good and {bad.rows} bad ones kept")
+            raise AssertionError(
+                f"{tally.rows_read} records were read, but {good.rows} good and {bad.rows} bad ones kept"
+            )
         yield FileRead(path, good, bad, tally, sha256)
 
 
@@ -82,15 +84,16 @@ def merge_object(
 ) -> Merged:
     """Merge, record and commit. Raises Rejected, Held or ClaimLost; the caller rolls back on any exception."""
     lock_dataset(
-        session, dataset.name, settings.retry_total_seconds, lambda lock: end_silent_holder(session, settings, lock)
+        session,
+        dataset.name,
+        settings.retry_total_seconds,
+        lambda lock: end_silent_holder(session, settings, lock),
     )
     state = load_state(session, dataset)
     job = Job(session, dataset, obj, file, state, settings, sql)
     is_late = state.snapshot_version is not None and obj.version < state.snapshot_version
-    if dataset.is_append:
-        touched = merge_append(job)
-    else:
-        touched = merge_late(job) if is_late else merge_keyed(job)
+    merge = merge_append if dataset.is_append else merge_late if is_late else merge_keyed
+    touched = merge(job)
     job.counts.assert_complete()
     is_superseded = is_late or (dataset.is_append and job.counts.superseded > 0)
     status = "superseded" if is_superseded else "done"

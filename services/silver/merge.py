@@ -32,7 +32,6 @@ from services.silver.write import (
 )
 from shared.errors import MedallionError, Rejected
 
-
 # So many removed keys are listed in the change set's Parquet file; gold does not depend on them.
 REMOVED_KEYS_MAX = 100_000
 
@@ -137,7 +136,7 @@ def remove_rows(job: Job, touched: Touched, keys: str) -> int:
         f"""
         WITH gone AS (
             DELETE FROM {job.dataset.clean_table} c USING ({keys}) k WHERE c._key_hash = k.key_hash
-            RETURNING {', '.join(f'c.{name}' for name in names)})
+            RETURNING {", ".join(f"c.{name}" for name in names)})
         INSERT INTO removed_rows SELECT * FROM gone
         """
     )
@@ -187,9 +186,9 @@ def _settle(job: Job, actions: Any, touched: Touched) -> None:
     bad_keys = job.session.rows("SELECT EXISTS (SELECT FROM bad_keys)")[0][0]
     is_late = job.state.newest_landed_at is not None and job.state.newest_landed_at > job.obj.landed_at
     must_confirm = not job.is_clean_snapshot and job.counts.unchanged
-    if not (bad_keys or is_late or must_confirm or job.state.has_facts or job.state.has_open_quarantine):
-        if not job.counts.deleted:
-            return
+    must_settle = bad_keys or is_late or must_confirm or job.state.has_facts or job.state.has_open_quarantine
+    if not (must_settle or job.counts.deleted):
+        return
     stage_keys(job.session, "seen", _winners(job, actions))
     job.session.execute("DELETE FROM bad_keys b USING seen s WHERE s.key_hash = b.key_hash")
     if must_confirm:
@@ -241,9 +240,9 @@ def rewrite_first_seen(job: Job, touched: Touched) -> None:
         WITH done AS (
             UPDATE {job.dataset.clean_table} c SET _first_seen_at = %s
             FROM seen s WHERE c._key_hash = s.key_hash AND c._first_seen_at > %s
-            RETURNING {', '.join(f'old.{n} AS old_{n}' for n in names)}, {', '.join(f'new.{n} AS new_{n}' for n in names)}),
-        kept AS (INSERT INTO reseen SELECT {', '.join(f'old_{n}' for n in names)} FROM done)
-        INSERT INTO reseen SELECT {', '.join(f'new_{n}' for n in names)} FROM done
+            RETURNING {", ".join(f"old.{n} AS old_{n}" for n in names)}, {", ".join(f"new.{n} AS new_{n}" for n in names)}),
+        kept AS (INSERT INTO reseen SELECT {", ".join(f"old_{n}" for n in names)} FROM done)
+        INSERT INTO reseen SELECT {", ".join(f"new_{n}" for n in names)} FROM done
         """,
         (job.obj.landed_at, job.obj.landed_at),
     )
@@ -261,9 +260,9 @@ def _recheck(job: Job, actions: Any, touched: Touched) -> None:
     on_key = " AND ".join(f"c.{name} = u.{name}" for name in job.dataset.primary_key)
     job.session.execute(
         f"""
-        UPDATE {job.dataset.clean_table} c SET {', '.join(f'{n} = u.{n}' for n in results)}
+        UPDATE {job.dataset.clean_table} c SET {", ".join(f"{n} = u.{n}" for n in results)}
         FROM updates u WHERE {on_key}
-          AND ({', '.join(f'c.{n}' for n in results)}) IS DISTINCT FROM ({', '.join(f'u.{n}' for n in results)})
+          AND ({", ".join(f"c.{n}" for n in results)}) IS DISTINCT FROM ({", ".join(f"u.{n}" for n in results)})
         """
     )
     touched.add_query(job.session, "updates")
@@ -283,7 +282,12 @@ def _conflicts(job: Job, actions: Any) -> Iterator[pa.RecordBatch]:
     """Yield rows of keys that the object holds again, later and different, as bad rows."""
     lines = np.concatenate([b.column("_line_number").to_numpy() for b in job.selected(actions, Action.CONFLICT)])
     raw = raw_of_lines(job.file.path, job.dataset, job.settings, set(lines.tolist()))
-    reason = {"rule": "duplicate_key", "column": None, "value": None, "message": "a later row of the file has this key"}
+    reason = {
+        "rule": "duplicate_key",
+        "column": None,
+        "value": None,
+        "message": "a later row of the file has this key",
+    }
     for batch in job.selected(actions, Action.CONFLICT):
         keys = batch.select(list(job.dataset.primary_key)).to_pylist()
         texts = [json.dumps({n: v if isinstance(v, int) else str(v) for n, v in key.items()}) for key in keys]

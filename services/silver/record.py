@@ -31,7 +31,7 @@ class Records:
     @property
     def count(self) -> int:
         """Records in the batch, broken ones included."""
-        return self.cells.num_rows + len(self.broken)
+        return int(self.cells.num_rows) + len(self.broken)
 
 
 def text_of(data: bytes) -> str:

@@ -84,7 +84,9 @@ def _one_part(
     job.session.execute("ANALYZE rewritten")
     assignments = ", ".join(f"{name} = r.{name}" for name in fresh)
     on_key = " AND ".join(f"c.{name} = r.{name}" for name in job.dataset.primary_key)
-    updated = job.session.execute(f"UPDATE {job.dataset.clean_table} c SET {assignments} FROM rewritten r WHERE {on_key}")
+    updated = job.session.execute(
+        f"UPDATE {job.dataset.clean_table} c SET {assignments} FROM rewritten r WHERE {on_key}"
+    )
     if updated != changed.num_rows:
         raise AssertionError(f"{changed.num_rows} windowed rows were to be rewritten but {updated} were found")
     return int(neighbours.num_rows)
@@ -117,7 +119,8 @@ def _fetch(
     own = f"c._object_id = '{job.obj.object_id}'"
     sink = io.BytesIO()
     job.session.copy_out(
-        f"COPY (SELECT {', '.join(names)}, {own}, {in_reach} FROM {source}{where}) TO STDOUT (FORMAT csv)", sink
+        f"COPY (SELECT {', '.join(names)}, {own}, {in_reach} FROM {source}{where}) TO STDOUT (FORMAT csv)",
+        sink,
     )
     types |= dict.fromkeys(extra, pa.string()) | {"_is_own": pa.bool_(), "_in_reach": pa.bool_()}
     if not sink.tell():

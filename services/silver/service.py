@@ -115,7 +115,12 @@ class SilverService:
             conclude(session, obj, status, reason)
             log.warning(
                 "An object was not loaded.",
-                extra={"action": status, "dataset": obj.dataset, "object_id": obj.object_id, "reason": reason},
+                extra={
+                    "action": status,
+                    "dataset": obj.dataset,
+                    "object_id": obj.object_id,
+                    "reason": reason,
+                },
             )
             return status
         except ClaimLost as error:
@@ -126,7 +131,7 @@ class SilverService:
             session.rollback()
             conclude(session, obj, "registered", "a server was not available; it will be tried again")
             raise
-        except Exception as error:  # a bug of ours: keep the evidence, and let the other objects go on
+        except Exception as error:  # noqa: BLE001  a bug of ours: keep the evidence, and let the other objects go on
             session.rollback()
             self._keep_evidence(session, obj, error)
             return "failed"
@@ -139,7 +144,9 @@ class SilverService:
         ref = ObjectRef(bucket=obj.bucket, key=obj.object_key, version_id=obj.version_id)
         bury(session, BRONZE_READY, ref.model_dump_json().encode(), error, obj.dataset, obj.object_id)
         conclude(session, obj, "failed", reason)
-        log.exception("An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key})
+        log.exception(
+            "An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key}
+        )
 
     def _read_and_merge(self, session: Session, held: Claim) -> str:
         obj, dataset = held.obj, self._catalog[held.obj.dataset]
@@ -152,7 +159,14 @@ class SilverService:
             merge_seconds = time.perf_counter() - clock - read_seconds
             self._announce(session, obj, merged)
             run = Run(
-                obj, self._worker.worker_id, merged.status, None, merged.counts, read_seconds, merge_seconds, started_at
+                obj,
+                self._worker.worker_id,
+                merged.status,
+                None,
+                merged.counts,
+                read_seconds,
+                merge_seconds,
+                started_at,
             )
             record_run(session, run)
             session.commit()
@@ -199,7 +213,8 @@ class SilverService:
         )
         self._bus.publish(SILVER_READY, dataset, silver_ready(change, database_now(session)))
         session.execute(
-            "UPDATE silver.change_sets SET announced_at = clock_timestamp() WHERE change_set_id = %s", (change_set_id,)
+            "UPDATE silver.change_sets SET announced_at = clock_timestamp() WHERE change_set_id = %s",
+            (change_set_id,),
         )
         session.commit()
 
@@ -207,7 +222,8 @@ class SilverService:
         key = lake.change_key(dataset, change_set_id)
         self._store.put_file(SILVER_BUCKET, key, path, {"change-set-id": str(change_set_id)})
         session.execute(
-            "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s", (change_set_id,)
+            "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s",
+            (change_set_id,),
         )
         session.commit()
 

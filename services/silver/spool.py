@@ -52,9 +52,7 @@ class Spool:
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._folder, prefix="spool-", suffix=".arrow", delete=False) as file:
             self._path = Path(file.name)
-        self._writer = pa.ipc.new_file(
-            str(self._path), self._schema, options=pa.ipc.IpcWriteOptions(compression="lz4")
-        )
+        self._writer = pa.ipc.new_file(str(self._path), self._schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
         for batch in self._batches:
             self._writer.write_batch(batch)
         self._batches = []

@@ -23,7 +23,9 @@ def lock_dataset(
     deadline = time.monotonic() + timeout_seconds
     while not session.rows("SELECT pg_try_advisory_xact_lock(%s)", (key,))[0][0]:
         if time.monotonic() > deadline:
-            raise Unavailable(f"the lock of dataset {dataset}", f"another worker has held it for {timeout_seconds:.0f} s")
+            raise Unavailable(
+                f"the lock of dataset {dataset}", f"another worker has held it for {timeout_seconds:.0f} s"
+            )
         end_silent_holder(key)
         time.sleep(_LOCK_POLL_SECONDS)
 

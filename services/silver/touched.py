@@ -49,9 +49,7 @@ class Touched:
         self.has_changes = True
         if self.group_columns and not self.is_everything:
             columns = ", ".join(self.group_columns)
-            self._add_groups(
-                session.rows(f"SELECT DISTINCT {columns} FROM {table} LIMIT %s", (self._groups_max + 1,))
-            )
+            self._add_groups(session.rows(f"SELECT DISTINCT {columns} FROM {table} LIMIT %s", (self._groups_max + 1,)))
         if self.series_columns and not self.is_every_series:
             *series, day = self.series_columns
             by = ", ".join(series)

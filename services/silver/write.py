@@ -1,6 +1,5 @@
 """Write what was decided: raw history, clean rows, quarantine. All of it on the merge's own session."""
 
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +62,10 @@ def raw_batch(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
 def write_raw(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
     """Append the raw versions of rows that take effect."""
     return copy_rows(
-        job.session, job.dataset.raw_table, raw_columns(job.dataset), (raw_batch(job, batch) for batch in batches)
+        job.session,
+        job.dataset.raw_table,
+        raw_columns(job.dataset),
+        (raw_batch(job, batch) for batch in batches),
     )
 
 
@@ -145,7 +147,17 @@ def apply_updates(job: Job) -> int:
     )
 
 
-QUARANTINE_COLUMNS = ("dataset", "key", "key_hash", "object_id", "version", "line_number", "raw", "reasons", "status")
+QUARANTINE_COLUMNS = (
+    "dataset",
+    "key",
+    "key_hash",
+    "object_id",
+    "version",
+    "line_number",
+    "raw",
+    "reasons",
+    "status",
+)
 
 
 def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -> int:
@@ -179,5 +191,3 @@ def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -
         " TRUNCATE bad_rows"
     )
     return written
-
-

@@ -15,7 +15,7 @@ TEMPLATE = "template_medallion"
 
 
 def _administer(stack: Stack, statement: str) -> None:
-    connection = psycopg2.connect(stack.endpoints()["MEDALLION_DATABASE_URL"])
+    connection = psycopg2.connect(stack.endpoints["MEDALLION_DATABASE_URL"])
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
@@ -25,7 +25,7 @@ def _administer(stack: Stack, statement: str) -> None:
 
 
 def _settings(stack: Stack, database: str, folder: Path) -> Settings:
-    endpoints = {k.removeprefix("MEDALLION_").lower(): v for k, v in stack.endpoints().items()}
+    endpoints = {k.removeprefix("MEDALLION_").lower(): v for k, v in stack.endpoints.items()}
     address, _, _ = endpoints["database_url"].rpartition("/")
     chosen = {k: v for k, v in endpoints.items() if k.startswith("s3_") or k == "kafka_bootstrap_servers"}
     return load_settings(**chosen, database_url=f"{address}/{database}", data_dir=folder)

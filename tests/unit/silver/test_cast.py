@@ -1,0 +1,77 @@
+"""Casting: the vectorised way and the one-value way agree; what does not cast is said with column and value."""
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.silver.cast import cast_column, read_integer
+from shared.dataset import Column
+
+
+def column(kind: str, **more: Any) -> Column:
+    return Column(name="x", type=kind, **more)  # type: ignore[arg-type]
+
+
+def values(texts: list[str | None], kind: str, **more: Any) -> list[Any]:
+    typed, _ = cast_column(pa.array(texts, pa.string()), column(kind, nullable=True, **more), ())
+    result: list[Any] = typed.to_pylist()
+    return result
+
+
+@given(st.lists(st.one_of(st.integers().map(str), st.text("+-0123456789. ", max_size=22)), max_size=8))
+@example(["+5", "007", "-0"])
+@example(["9223372036854775807", "9223372036854775808", "-9223372036854775808"])
+def test_integers_cast_alike_vectorised_and_one_by_one(texts: list[str]) -> None:
+    assert values(list(texts), "integer") == [read_integer(t, column("integer")) for t in texts]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "text", "value"),
+    [
+        ("date", {}, "2020-02-29", datetime.date(2020, 2, 29)),
+        ("date", {}, "2020-22-01", None),
+        ("date", {}, "2020-1-2", None),
+        ("date", {"format": "%d.%m.%Y"}, "02.01.2020", datetime.date(2020, 1, 2)),
+        ("decimal", {"scale": 2}, "1.5", Decimal("1.50")),
+        ("decimal", {"scale": 2}, "1.555", None),
+        ("decimal", {"scale": 2}, "1e3", Decimal("1000.00")),
+        ("decimal", {"scale": 2}, "nan", None),
+        ("double", {}, "1e3", 1000.0),
+        ("double", {}, "inf", None),
+        ("boolean", {}, "Yes", True),
+        ("boolean", {}, "maybe", None),
+        ("integer", {}, "1.0", None),
+        ("integer", {}, " 1", None),
+        (
+            "timestamp",
+            {},
+            "2020-01-01T00:00:00+02:00",
+            datetime.datetime(2019, 12, 31, 22, tzinfo=datetime.UTC),
+        ),
+        ("timestamp", {}, "2020-01-01T00:00:00", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)),
+        ("timestamp", {}, "yesterday", None),
+        ("json", {}, '{"a": 1}', '{"a": 1}'),
+        ("json", {}, "{", None),
+    ],
+)
+def test_a_value_casts_or_does_not(kind: str, more: dict[str, Any], text: str, value: Any) -> None:
+    assert values([text, None], kind, **more) == [value, None]
+
+
+def test_a_misfit_names_column_value_and_wanted_type() -> None:
+    _, misfits = cast_column(pa.array(["1", "12O"]), column("integer"), ())
+    assert [(m.index, m.column, m.value, m.rule, m.message) for m in misfits] == [
+        (1, "x", "12O", "type", "'12O' is not an integer")
+    ]
+
+
+def test_absent_values_take_the_default_or_are_a_verdict() -> None:
+    texts = pa.array(["", "a"])
+    assert cast_column(texts, column("text", default="-"), ("",))[0].to_pylist() == ["-", "a"]
+    _, misfits = cast_column(texts, column("text"), ("",))
+    assert [(m.index, m.rule) for m in misfits] == [(0, "not_null")]
