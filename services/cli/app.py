@@ -1,0 +1,39 @@
+"""The `medallion` application: its commands, one module a group. Nothing heavy is imported before a command runs."""
+
+import typer
+
+from services.cli import (
+    gold,
+    history,
+    landing,
+    quarantine,
+    serve,
+    settle,
+    status,
+    validate,
+)
+
+app = typer.Typer(
+    name="medallion",
+    help="Files and APIs turned into tables you can trust: bronze → silver → gold, event by event.",
+    epilog="Exit status: 0 done · 1 the work failed or a check found something · "
+    "2 wrong usage or configuration · 3 a server cannot be reached.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_SERVE, _WORK, _LOOK, _CHECK = "Start and set up", "Put data through", "Look", "Check"
+
+app.command("up", rich_help_panel=_SERVE)(serve.up)
+app.command("env", rich_help_panel=_SERVE)(serve.env)
+app.command("migrate", rich_help_panel=_SERVE)(serve.migrate)
+app.command("land", rich_help_panel=_WORK)(landing.land)
+app.command("settle", rich_help_panel=_WORK)(settle.settle)
+app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
+app.command("status", rich_help_panel=_LOOK)(status.status)
+app.command("runs", rich_help_panel=_LOOK)(history.runs)
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_LOOK)
+app.command("validate", rich_help_panel=_CHECK)(validate.validate)
