@@ -376,7 +376,7 @@ def test_a_restated_day_is_found_through_the_primary_key(session: PostgresSessio
     session.execute("SET LOCAL random_page_cost = 1.1")
     session.execute(statements.create_changes("covid", ("record_date", "country")))
     session.execute("INSERT INTO changes_covid VALUES (date '2021-06-01', 'country 7')")
-    for name in ("covid_country_trends", "covid_global_summary", "weekly_aggregates", "monthly_kpis"):
+    for name in ("covid_country_trends", "covid_global_summary", "weekly_aggregates"):
         session.execute(statements.create_scope(MODELS[name]))
         session.execute("ANALYZE scope")
         plan = "\n".join(row[0] for row in session.rows(f"EXPLAIN {statements.refresh(MODELS[name], is_full=False)}"))

@@ -120,7 +120,7 @@ def test_an_unexpected_failure_is_kept_once_and_the_change_set_stays_pending(
     worker: Worker, silver: Silver, session: PostgresSession
 ) -> None:
     silver.apply_covid({DAY: (5, 1, 0)})
-    session.execute("ALTER TABLE gold.weekly_aggregates ADD CHECK (new_cases = 42)")
+    session.execute("ALTER TABLE gold.weekly_aggregates ADD CHECK (new_cases IS NOT NULL)")
     session.commit()
     for _ in range(2):
         worker.gold.handle(event())
