@@ -33,9 +33,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     except Unavailable as error:
-        log.error(
-            "A server stays away; leaving it to a restart.", extra={"action": "stopped", "reason": str(error)}
-        )
+        log.error("A server stays away; leaving it to a restart.", extra={"action": "stopped", "reason": str(error)})
         return 3
 
 

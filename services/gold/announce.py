@@ -50,9 +50,7 @@ def announce_forgotten(session: Session, bus: EventBus, models: Models) -> int:
     session.rollback()
     by_moment: dict[datetime, list[Refreshed]] = {}
     for model, written, deleted, seconds, change_sets, is_rebuild, refresh_id, finished_at in rows:
-        one = Refreshed(
-            model, written, deleted, seconds, tuple(change_sets), is_rebuild, refresh_id, finished_at
-        )
+        one = Refreshed(model, written, deleted, seconds, tuple(change_sets), is_rebuild, refresh_id, finished_at)
         by_moment.setdefault(finished_at, []).append(one)
     for done in by_moment.values():
         announce(session, bus, done)

@@ -15,9 +15,10 @@ def bury_once(session: Session, raw: bytes, error: Exception, dataset: str | Non
     again = session.execute(
         """
         UPDATE bronze.dead_letters SET attempts = attempts + 1
-        WHERE topic = %s AND dataset = %s AND reason = %s AND status = 'open'
+        WHERE topic = %s AND dataset = %s AND status = 'open' AND split_part(reason, chr(10), 1) = %s
         """,
-        (SILVER_READY, dataset, f"{type(error).__name__}: {error}"),
+        # The first line says what went wrong; PostgreSQL's next ones quote the row with its time.
+        (SILVER_READY, dataset, f"{type(error).__name__}: {error}".split("\n", 1)[0]),
     )
     session.commit()
     if not again:

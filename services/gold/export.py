@@ -49,9 +49,7 @@ def newest_refreshes(session: Session, models: Models) -> dict[str, int]:
     return dict(rows)
 
 
-def export(
-    session: Session, store: ObjectStore, model: Model, refresh_id: int, scratch: Path | None = None
-) -> bool:
+def export(session: Session, store: ObjectStore, model: Model, refresh_id: int, scratch: Path | None = None) -> bool:
     """Store the table's snapshot unless the store's shows this refresh already; False if another is at it.
 
     Raises Unavailable when PostgreSQL or the object store is away.
@@ -59,9 +57,7 @@ def export(
     key = f"{model.name}/latest.parquet"
     try:
         # One writer at a time, so that a slow one cannot put an older snapshot over a newer.
-        if not session.rows(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (f"gold-layer/{key}",)
-        )[0][0]:
+        if not session.rows("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (f"gold-layer/{key}",))[0][0]:
             return False
         if _stored_refresh(store, key) < refresh_id:
             with tempfile.TemporaryDirectory(dir=scratch) as folder:

@@ -64,9 +64,7 @@ def rebuild(session: Session, models: Models, catalog: Catalog, model: str) -> R
     """
     wanted = models[model]
     if wanted.kind == "view":
-        raise ConfigurationError(
-            f"{model} is a view: it is computed whenever it is read, there is nothing to rebuild"
-        )
+        raise ConfigurationError(f"{model} is a view: it is computed whenever it is read, there is nothing to rebuild")
     with locked(session, [model]):
         if wanted.kind == "materialized_view":
             done = populate(session, wanted, [])
@@ -96,9 +94,7 @@ def rebuild_new(session: Session, models: Models, catalog: Catalog) -> list[Refr
 
 def forget_unknown(session: Session, models: Models, catalog: Catalog) -> int:
     """Delete what waits for models that do not depend on the dataset any more; nothing would take it in."""
-    pairs = [
-        (model, dataset) for dataset in catalog.datasets for model in models_depending_on(models, dataset)
-    ]
+    pairs = [(model, dataset) for dataset in catalog.datasets for model in models_depending_on(models, dataset)]
     count = session.execute(
         """
         DELETE FROM gold.pending
@@ -118,9 +114,7 @@ def _pending_datasets(session: Session, models: Models) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _take(
-    session: Session, models: Models, catalog: Catalog, tables: Sequence[str], datasets: set[str]
-) -> _Work:
+def _take(session: Session, models: Models, catalog: Catalog, tables: Sequence[str], datasets: set[str]) -> _Work:
     """Delete the pending rows of these tables and datasets, which is what the transaction takes upon itself.
 
     Rows of other datasets wait, even where they name one of the tables: a table further up may not be locked.
@@ -179,9 +173,7 @@ def _refresh(session: Session, model: Model, work: _Work) -> Refreshed:
     _audit(session, model, computed)
     session.execute("DROP TABLE scope")
     change_sets = tuple(work.change_sets[model.name])
-    return Refreshed(
-        model.name, written, removed, time.monotonic() - began, change_sets, is_rebuild=not change_sets
-    )
+    return Refreshed(model.name, written, removed, time.monotonic() - began, change_sets, is_rebuild=not change_sets)
 
 
 def _audit(session: Session, model: Model, rows_checked: int) -> None:

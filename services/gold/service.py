@@ -65,9 +65,7 @@ class Gold:
         with self._session.use() as session:
             if forgotten := forget_unknown(session, self._models, self._catalog):
                 fields = {"action": "pending_forgotten", "rows": forgotten}
-                log.warning(
-                    "Change sets waited for models that no file declares; they were dropped.", extra=fields
-                )
+                log.warning("Change sets waited for models that no file declares; they were dropped.", extra=fields)
         while self._refresh():
             pass
         with self._session.use() as session:

@@ -9,9 +9,7 @@ from shared.ports import Session, Warehouse
 class KeptSession:
     """One session for one thread at a time; a new one for every event would cost more than most refreshes."""
 
-    def __init__(
-        self, warehouse: Warehouse, name: str, tell: Callable[[int | None], None] = lambda _: None
-    ) -> None:
+    def __init__(self, warehouse: Warehouse, name: str, tell: Callable[[int | None], None] = lambda _: None) -> None:
         self._warehouse, self._name = warehouse, name
         self._tell = tell  # told the backend's process id, so that a frozen worker's session can be ended
         self._stack = ExitStack()

@@ -107,9 +107,7 @@ SELECT
 def _in_scope(model: Model) -> str:
     """Return the condition that a row of the target belongs to a group that is computed now."""
     written = f" WHERE NOT {model.context}" if model.context else ""
-    return (
-        f"({_columns('target', model.scope_by)}) IN (SELECT {', '.join(model.scope_by)} FROM scope{written})"
-    )
+    return f"({_columns('target', model.scope_by)}) IN (SELECT {', '.join(model.scope_by)} FROM scope{written})"
 
 
 def _same(left: str, right: str, names: Sequence[str]) -> str:

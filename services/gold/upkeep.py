@@ -105,11 +105,12 @@ class Upkeep:
 
     def _export_all(self) -> float:
         """Export the tables that changed since their snapshot; return the seconds until the next round."""
+        pause = LOOK_SECONDS
         with self._session.use() as session:
             for name, refresh_id in export.newest_refreshes(session, self._models).items():
-                if self._exported.get(name, 0) < refresh_id and export.export(
-                    session, self._store, self._models[name], refresh_id, self._scratch
-                ):
-                    self._exported[name] = refresh_id
-        self._next_export = time.monotonic() + EXPORT_PAUSE_SECONDS
-        return EXPORT_PAUSE_SECONDS
+                if self._exported.get(name, 0) < refresh_id:
+                    pause = EXPORT_PAUSE_SECONDS
+                    self._next_export = time.monotonic() + pause
+                    if export.export(session, self._store, self._models[name], refresh_id, self._scratch):
+                        self._exported[name] = refresh_id
+        return pause

@@ -91,9 +91,7 @@ def refresh_view(session: Session, models: Models, name: str) -> Refreshed | Non
 def populate(session: Session, model: Model, change_sets: Sequence[str]) -> Refreshed:
     """Compute the view within the session's transaction."""
     began = time.monotonic()
-    is_populated = session.rows(
-        "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", (model.table,)
-    )[0][0]
+    is_populated = session.rows("SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", (model.table,))[0][0]
     how = "CONCURRENTLY " if is_populated else ""  # refused for a view that never held anything
     session.execute(f"REFRESH MATERIALIZED VIEW {how}{model.table}")
     seconds = time.monotonic() - began
