@@ -1,6 +1,9 @@
 """Arrow to and from PostgreSQL's binary COPY, in fixed-width records where that is possible."""
 
+import contextlib
 import io
+import queue
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -16,6 +19,42 @@ from services.silver.diff import halves
 UUID_TYPE = pa.binary(16)
 _SLICE_ROWS = 32_768
 _COPY_HEADER_BYTES, _COPY_TRAILER_BYTES = 19, 2
+
+
+def ahead(chunks: Iterator[bytes], chunks_max: int = 4) -> Iterator[bytes]:
+    """Yield chunks that a thread makes while the server takes the ones before; at most `chunks_max` wait.
+
+    Encoding and COPY then overlap: one runs in this process, the other in the server's.
+    """
+    waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(chunks_max)
+    is_given_up = threading.Event()
+
+    def put(item: bytes | BaseException | None) -> bool:
+        while not is_given_up.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            for chunk in chunks:
+                if not put(chunk):
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001  raised again where the chunks are read
+            put(error)
+
+    maker = threading.Thread(target=make, name="encode", daemon=True)
+    maker.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        is_given_up.set()
+        maker.join()
 
 
 def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:

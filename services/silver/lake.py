@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -69,9 +70,10 @@ def _lake_batch(batch: pa.RecordBatch, schema: pa.Schema, object_id: uuid.UUID, 
 
 def _hex(hashes: pa.Array) -> pa.Array:
     """Return 16-byte hashes as 32 hexadecimal digits, without a Python object a row."""
-    digits = b"".join(hashes.to_pylist()).hex().encode()
-    offsets = pa.array(range(0, len(digits) + 1, 32), pa.int32())
-    return pa.Array.from_buffers(pa.string(), len(hashes), [None, offsets.buffers()[1], pa.py_buffer(digits)])
+    start = 16 * hashes.offset
+    digits = memoryview(hashes.buffers()[1])[start : start + 16 * len(hashes)].hex().encode()
+    offsets = np.arange(0, len(digits) + 1, 32, dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(hashes), [None, pa.py_buffer(offsets), pa.py_buffer(digits)])
 
 
 def _removed(job: Job, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -90,15 +90,14 @@ def _guard_removals(job: Job) -> int:
     if not job.is_clean_snapshot:
         return 0
     removed: int = job.session.rows("SELECT count(*) FROM removed")[0][0]
-    last, base = job.state.snapshot_version, job.state.snapshot_rows or 0
-    share = job.dataset.limits.removed_rows_max_share
-    if last is None or job.obj.is_approved or removed <= share * base:
+    last, share = job.state.snapshot_version, job.dataset.limits.removed_rows_max_share
+    if last is None or job.obj.is_approved or removed <= share * (job.state.snapshot_rows or 0):
         return removed
-    of_last = job.session.rows(
-        f"SELECT count(*) FROM removed r JOIN {job.dataset.clean_table} c ON c._key_hash = r.key_hash"
-        " WHERE c._version <= %s",
+    of_last, base = job.session.rows(
+        f"SELECT count(r.key_hash), count(*) FROM {job.dataset.clean_table} c"
+        " LEFT JOIN removed r ON r.key_hash = c._key_hash WHERE c._version <= %s",
         (last,),
-    )[0][0]
+    )[0]
     if of_last > share * base:
         raise Held(
             f"the snapshot would remove {of_last:,} of the last one's {base:,} rows ({of_last / max(base, 1):.1%}), more "

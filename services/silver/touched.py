@@ -34,7 +34,11 @@ class Touched:
             return
         self.has_changes = True
         if not self.is_everything and self.group_columns:
-            self._add_groups(_distinct(rows, self.group_columns))
+            distinct = rows.select(list(self.group_columns)).group_by(list(self.group_columns)).aggregate([])
+            if distinct.num_rows > self._groups_max:
+                self._give_up_listing()
+            else:
+                self._add_groups(zip(*(distinct.column(n).to_pylist() for n in self.group_columns), strict=True))
         if self.series_columns and not self.is_every_series:
             *series, day = self.series_columns
             grouped = rows.select(list(self.series_columns)).group_by(series)
@@ -58,7 +62,10 @@ class Touched:
     def _add_groups(self, rows: Iterable[tuple[Any, ...]]) -> None:
         self._groups.update(tuple(_text(value) for value in row) for row in rows)
         if len(self._groups) > self._groups_max:
-            self.is_everything, self._groups = True, set()
+            self._give_up_listing()
+
+    def _give_up_listing(self) -> None:
+        self.is_everything, self._groups = True, set()
 
     def _add_series(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for *series, first, last in rows:
@@ -76,12 +83,6 @@ class Touched:
     def reaches(self, days: int) -> list[tuple[Any, ...]]:
         """Return (series…, first, last) of the dates whose windowed values may differ, `days` beyond each change."""
         return [(*series, first, last + timedelta(days=days)) for series, (first, last) in sorted(self._series.items())]
-
-
-def _distinct(rows: pa.Table, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """Return the distinct values; Arrow counts them before any becomes a Python object."""
-    distinct = rows.select(list(columns)).group_by(list(columns)).aggregate([])
-    return list(zip(*(distinct.column(name).to_pylist() for name in columns), strict=True))
 
 
 def _text(value: Any) -> Any:

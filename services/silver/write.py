@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.silver.binary import constant_time, constant_uuid, encode, hash_array, jsonb
+from services.silver.binary import ahead, constant_time, constant_uuid, encode, hash_array, jsonb
 from services.silver.check import RAW_PREFIX
 from services.silver.job import Job
 from services.silver.window import window_type
@@ -32,7 +32,7 @@ def copy_rows(session: Session, table: str, columns: Sequence[str], batches: Ite
             sent += batch.num_rows
             yield batch
 
-    taken = session.copy_in(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", encode(counted()))
+    taken = session.copy_in(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", ahead(encode(counted())))
     if taken != sent:
         raise RowsLost(f"{sent} rows were sent to {table} but the server took {taken}")
     return sent
