@@ -103,11 +103,11 @@ def windows(rows: dict[Any, Any]) -> dict[Any, Any]:
 
 
 rows_ = st.tuples(
-    st.sampled_from([*DAYS, *DAYS, UNREADABLE]), st.sampled_from("ab"), st.sampled_from(["1", "2", "9", "", BAD])
+    st.sampled_from([*DAYS, *DAYS, UNREADABLE]),
+    st.sampled_from("ab"),
+    st.sampled_from(["1", "2", "9", "", BAD]),
 )
-files_ = st.builds(
-    File, st.sampled_from(["replace", "replace", "merge"]), st.lists(rows_, max_size=6).map(tuple)
-)
+files_ = st.builds(File, st.sampled_from(["replace", "replace", "merge"]), st.lists(rows_, max_size=6).map(tuple))
 
 
 def state_of(pipeline: Pipeline, ids: list[Any]) -> tuple[Any, Any, Any]:
@@ -135,10 +135,14 @@ def test_any_order_ends_as_the_fold_over_versions(
 ) -> None:
     counts = pipeline_with({"counts": CONTRACT}, diff_rows_in_memory_max=diff_rows_in_memory_max)
 
-    @settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(st.lists(files_, min_size=1, max_size=6), st.randoms(use_true_random=False))
     @example(  # a removed key that comes back was first seen before it was removed
-        [File("replace", ((DAYS[0], "a", "1"),)), File("replace", ()), File("replace", ((DAYS[0], "a", "2"),))],
+        [
+            File("replace", ((DAYS[0], "a", "1"),)),
+            File("replace", ()),
+            File("replace", ((DAYS[0], "a", "2"),)),
+        ],
         random.Random(0),
     )
     def check(files: list[File], rng: random.Random) -> None:

@@ -97,7 +97,9 @@ def test_no_bytes_crash_the_reader_and_every_line_is_accounted_for(pairs: Datase
         spans += [(b.line_number, b.raw) for b in records.broken]
     covered = [line + n for line, raw in spans for n in range(raw.count("\n") + 1)]
     lines = content.split(b"\n")
-    assert sorted(covered) == [n for n, line in enumerate(lines, start=1) if n > 1 and line]
+    assert len(set(covered)) == len(covered), "a line belongs to two records"
+    not_blank = {n for n, line in enumerate(lines, start=1) if n > 1 and line}
+    assert not_blank <= set(covered), "a line belongs to no record"
 
 
 def test_line_numbers_are_physical(pairs: Dataset) -> None:
