@@ -1,6 +1,7 @@
 """The format of sql/gold/<model>.sql, read into frozen types, or problems as `file:line: field: what`.
 
-A file is a header of `-- field: value` lines followed by named statements, each ended by a semicolon:
+A file is a header of `-- field: value` lines (`made of`, for `explain`: which rows a row is made of) followed by named
+statements, each ended by a semicolon:
 
     -- @select            what the model's rows are: one SELECT
     -- @scope             incremental only: the groups that a change touches, from changes_<dataset>
@@ -8,6 +9,7 @@ A file is a header of `-- field: value` lines followed by named statements, each
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -18,7 +20,9 @@ _MORE = re.compile(r"--\s{2,}(\S.*)")
 _SECTION = re.compile(r"-- @([a-z]+)\s*(.*)")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _COLUMN = re.compile(r"([a-z][a-z0-9_]*) (text|bigint|numeric|boolean|date|timestamptz|jsonb|text\[\]): (.+)")
-_FIELDS = ("name", "description", "kind", "grain", "depends on", "scope by", "context", "history", "columns")
+PARAMETER = re.compile(r"(?<!:):([a-z][a-z0-9_]*)")  # :name, but not a ::cast
+_FIELDS = ("name", "description", "kind", "grain", "depends on", "made of", "scope by", "context", "history",
+           "columns")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,14 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Ingredient:
+    """Which rows of a table a row of the model is made of: a condition on them, with `:column` for the row's own."""
+
+    table: str
+    condition: str
+
+
+@dataclass(frozen=True)
 class Model:
     """One gold model."""
 
@@ -48,6 +60,7 @@ class Model:
     kind: Kind
     grain: tuple[str, ...]  # columns that tell rows apart: the table's key
     depends_on: tuple[str, ...]  # qualified tables that its SQL reads
+    made_of: tuple[Ingredient, ...]  # for `explain`; may be empty
     columns: tuple[ModelColumn, ...]
     scope_by: tuple[str, ...]  # grain columns by which the scope names groups
     context: str  # boolean column of the scope: true for groups that are read and not written; '' if none
@@ -141,6 +154,7 @@ def read_model(path: Path) -> Model | list[str]:
         kind=kind,
         grain=grain,
         depends_on=file.names("depends on", is_required=True),
+        made_of=_made_of(file, {column.name for column in columns}),
         columns=columns,
         scope_by=file.names("scope by", is_required=is_table),
         context=file.fields.get("context", ""),
@@ -163,6 +177,19 @@ def _columns(file: _File) -> tuple[ModelColumn, ...]:
         else:
             file.problem("columns", f"{text!r} is not `name type: description` with a type that gold uses")
     return tuple(columns)
+
+
+def _made_of(file: _File, columns: Collection[str]) -> tuple[Ingredient, ...]:
+    ingredients = []
+    for text in filter(None, file.fields.get("made of", "").split("\n")):
+        table, colon, condition = (part.strip() for part in text.partition(":"))
+        if not colon or "." not in table or not condition:
+            file.problem("made of", f"{text!r} is not `schema.table: condition`")
+        for name in PARAMETER.findall(condition):
+            if name not in columns:
+                file.problem("made of", f":{name} is no column of the model; there are: {', '.join(sorted(columns))}")
+        ingredients.append(Ingredient(table, condition))
+    return tuple(ingredients)
 
 
 def _audits(file: _File) -> tuple[Audit, ...]:

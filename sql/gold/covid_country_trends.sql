@@ -3,6 +3,7 @@
 -- kind: incremental
 -- grain: country, trend_date
 -- depends on: silver.clean_covid
+-- made of: silver.clean_covid: country = :country AND record_date = :trend_date
 -- scope by: country, trend_date
 -- context: is_context
 -- columns:

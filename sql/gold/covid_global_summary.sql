@@ -3,6 +3,7 @@
 -- kind: incremental
 -- grain: summary_date
 -- depends on: silver.clean_covid
+-- made of: silver.clean_covid: record_date = :summary_date
 -- scope by: summary_date
 -- context: is_context
 -- columns:

@@ -3,6 +3,7 @@
 -- kind: incremental
 -- grain: aggregate_date
 -- depends on: gold.covid_global_summary
+-- made of: gold.covid_global_summary: summary_date = :aggregate_date
 -- scope by: aggregate_date
 -- columns:
 --   aggregate_date date: the day

@@ -3,6 +3,7 @@
 -- kind: incremental
 -- grain: month
 -- depends on: gold.daily_aggregates, silver.clean_covid
+-- made of: gold.daily_aggregates: aggregate_date >= :month AND aggregate_date < :month + interval '1 month'
 -- scope by: month
 -- columns:
 --   month date: the first day of the month

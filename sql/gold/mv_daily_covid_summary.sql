@@ -3,6 +3,7 @@
 -- kind: materialized_view
 -- grain: record_date
 -- depends on: silver.clean_covid
+-- made of: silver.clean_covid: record_date = :record_date
 -- columns:
 --   record_date date: the day
 --   countries bigint: countries with a row that day

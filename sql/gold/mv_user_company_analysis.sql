@@ -3,6 +3,7 @@
 -- kind: materialized_view
 -- grain: company_name
 -- depends on: silver.clean_users
+-- made of: silver.clean_users: company_name = :company_name
 -- columns:
 --   company_name text: the company
 --   user_count bigint: its users

@@ -3,6 +3,7 @@
 -- kind: incremental
 -- grain: summary_date
 -- depends on: silver.clean_users, silver.clean_posts, silver.datasets
+-- made of: silver.clean_users: (_first_seen_at AT TIME ZONE 'UTC')::date <= :summary_date
 -- scope by: summary_date
 -- history: kept
 -- columns:

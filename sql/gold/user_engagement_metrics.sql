@@ -3,6 +3,7 @@
 -- kind: incremental
 -- grain: engagement_date, user_id
 -- depends on: silver.clean_posts
+-- made of: silver.clean_posts: user_id = :user_id AND (_first_seen_at AT TIME ZONE 'UTC')::date = :engagement_date
 -- scope by: engagement_date
 -- columns:
 --   engagement_date date: UTC day on which the posts were first seen

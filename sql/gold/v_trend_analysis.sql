@@ -3,6 +3,7 @@
 -- kind: view
 -- grain: country
 -- depends on: gold.covid_country_trends
+-- made of: gold.covid_country_trends: country = :country AND trend_date = :trend_date
 -- columns:
 --   country text: the country
 --   trend_date date: its newest day

@@ -3,6 +3,7 @@
 -- kind: incremental
 -- grain: week_start
 -- depends on: gold.daily_aggregates, silver.clean_covid
+-- made of: gold.daily_aggregates: aggregate_date >= :week_start AND aggregate_date < :week_start + 7
 -- scope by: week_start
 -- columns:
 --   week_start date: the Monday on which the ISO week starts
