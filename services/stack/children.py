@@ -20,6 +20,7 @@ Phase = Literal["down", "starting", "up", "waiting"]
 
 # A server that was started but does not answer is ended and started anew.
 _ANSWER_TIMEOUT_SECONDS = 60.0
+_FREEZE_TIMEOUT_SECONDS = 2.0  # a process stops when it is next scheduled, not at once
 
 
 @dataclass
@@ -135,9 +136,18 @@ def _family(pid: int | None) -> list[psutil.Process]:
 
 def pause_family(pid: int | None) -> None:
     """Freeze a process and all its descendants, the process first, so that it starts no more of them."""
-    for process in _family(pid):
+    family = _family(pid)
+    for process in family:
         with suppress(psutil.NoSuchProcess):
             process.suspend()
+    wait_until(lambda: all(map(_is_still, family)), _FREEZE_TIMEOUT_SECONDS)
+
+
+def _is_still(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
+    except psutil.NoSuchProcess:
+        return True
 
 
 def resume_family(pid: int | None) -> None:

@@ -150,8 +150,7 @@ def clear_leftover_processes(data_dir: Path) -> list[Identity]:
     if state is None:
         return []
     stop_signals = {
-        one: postgres.STOP_SIGNAL if name == POSTGRES else signal.SIGTERM
-        for name, one in state.processes.items()
+        one: postgres.STOP_SIGNAL if name == POSTGRES else signal.SIGTERM for name, one in state.processes.items()
     }
     left = end_strangers(stop_signals, _LEFTOVER_GRACE_SECONDS)
     if left:

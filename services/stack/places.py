@@ -125,9 +125,7 @@ def _can_run(user: User, program: Path) -> bool:
 def _succeeds_as(user: User, *command: str) -> bool:
     """Try a command as a user: tried, not computed, so that access lists and mount options count too."""
     try:
-        done = subprocess.run(
-            command, cwd="/", capture_output=True, check=False, timeout=10, **switch_user(user)
-        )
+        done = subprocess.run(command, cwd="/", capture_output=True, check=False, timeout=10, **switch_user(user))
     except PermissionError:
         return False
     return done.returncode == 0
@@ -155,8 +153,7 @@ def _recorded_home(data_dir: Path) -> Path | None:
     owner = _claimed_by(home)
     if owner is None:
         raise ConfigurationError(
-            f"{data_dir} keeps its database in {home}, which is gone; "
-            f"restore that folder, or remove {data_dir}"
+            f"{data_dir} keeps its database in {home}, which is gone; restore that folder, or remove {data_dir}"
         )
     if owner != data_dir:
         if (owner / POINTER_FILE).exists():

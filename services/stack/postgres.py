@@ -47,9 +47,7 @@ _LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--buil
 
 def database_url(credentials: Credentials, port: int) -> str:
     """Return the URL of the embedded database."""
-    return (
-        f"postgresql://{credentials.database_user}:{credentials.database_password}@{HOST}:{port}/{DATABASE}"
-    )
+    return f"postgresql://{credentials.database_user}:{credentials.database_password}@{HOST}:{port}/{DATABASE}"
 
 
 def prepare_postgres(data_dir: Path, credentials: Credentials, port: int, log: Path) -> Program:
@@ -124,9 +122,7 @@ def _run(place: Place, *command: str, statement: str = "") -> None:
         raise Unavailable("postgres", f"its database cluster could not be made: {error}") from error
     if done.returncode:
         tail = "\n".join(f"{done.stdout}\n{done.stderr}".strip().splitlines()[-LOG_TAIL_LINES:])
-        raise Unavailable(
-            "postgres", f"`{Path(command[0]).name}` ended with status {done.returncode}:\n{tail}"
-        )
+        raise Unavailable("postgres", f"`{Path(command[0]).name}` ended with status {done.returncode}:\n{tail}")
 
 
 def read_postmaster(cluster: Path) -> tuple[int, str] | None:

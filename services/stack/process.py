@@ -76,9 +76,7 @@ def is_same_process(known: Identity) -> bool:
     """Say whether this very process still runs (a zombie does not)."""
     try:
         process = psutil.Process(known.pid)
-        return process.status() != psutil.STATUS_ZOMBIE and is_same(
-            known, process.create_time(), process.cmdline()
-        )
+        return process.status() != psutil.STATUS_ZOMBIE and is_same(known, process.create_time(), process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 

@@ -39,9 +39,7 @@ def connected_settings(settings: Settings, endpoints: Mapping[str, str]) -> Sett
 
 def settings_environment(settings: Settings) -> dict[str, str]:
     """Return the settings as environment variables: a service then sees exactly what its supervisor saw."""
-    values = {
-        f"{_PREFIX}{name.upper()}": _text(getattr(settings, name)) for name in type(settings).model_fields
-    }
+    values = {f"{_PREFIX}{name.upper()}": _text(getattr(settings, name)) for name in type(settings).model_fields}
     return {name: value for name, value in values.items() if value}
 
 
@@ -76,9 +74,7 @@ def _server_child(server: Server) -> Child:
     return Child(server.program, server.answers, server.clear_leftovers, is_server=True)
 
 
-def service_children(
-    settings: Settings, data_dir: Path, *, silver: int, gold: int, poll: bool
-) -> list[Child]:
+def service_children(settings: Settings, data_dir: Path, *, silver: int, gold: int, poll: bool) -> list[Child]:
     """Describe the services: one ingestor, and as many silver and gold workers as asked."""
     modules = {
         "ingestor": "services.ingestor",

@@ -57,9 +57,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ConfigurationError(
-            f"{path} is damaged ({error}); restore it, or remove the whole data folder"
-        ) from error
+        raise ConfigurationError(f"{path} is damaged ({error}); restore it, or remove the whole data folder") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -116,17 +114,13 @@ def load_credentials(data_dir: Path) -> Credentials:
     path = data_dir / CREDENTIALS_FILE
     body = _read_json(path)
     if body is None:
-        made = Credentials(
-            "medallion", secrets.token_urlsafe(24), secrets.token_hex(10), secrets.token_hex(20)
-        )
+        made = Credentials("medallion", secrets.token_urlsafe(24), secrets.token_hex(10), secrets.token_hex(20))
         write_private(path, json.dumps(asdict(made), indent=2) + "\n")
         return made
     try:
         return Credentials(**body)
     except TypeError as error:
-        raise ConfigurationError(
-            f"{path} is damaged ({error}); restore it, or remove the whole data folder"
-        ) from error
+        raise ConfigurationError(f"{path} is damaged ({error}); restore it, or remove the whole data folder") from error
 
 
 def settle_ports(data_dir: Path) -> dict[str, int]:
@@ -163,7 +157,6 @@ def locked(data_dir: Path) -> Iterator[None]:
             state = read_state(data_dir)
             holder = f" (process {state.supervisor.pid})" if state else ""
             raise ConfigurationError(
-                f"another stack is running in {data_dir}{holder}; "
-                "stop that one, or name another folder with --data-dir"
+                f"another stack is running in {data_dir}{holder}; stop that one, or name another folder with --data-dir"
             ) from error
         yield

@@ -69,9 +69,7 @@ class Stack:
         try:
             self._recreate_topics(self.settings)
         except MedallionError as error:
-            logger.warning(
-                "Topics could not be created anew.", extra={"action": "topics_failed", "reason": str(error)}
-            )
+            logger.warning("Topics could not be created anew.", extra={"action": "topics_failed", "reason": str(error)})
             self._topics_due_at = now + 1.0
 
     def pid(self, name: str) -> int | None:
@@ -131,9 +129,7 @@ class Stack:
             child.start()
             self._save()
 
-    def await_up(
-        self, children: Iterable[Child], timeout_seconds: float, stop: StopRequest | None = None
-    ) -> None:
+    def await_up(self, children: Iterable[Child], timeout_seconds: float, stop: StopRequest | None = None) -> None:
         """Wait until all answer; raises Unavailable with the end of the log of the first that does not."""
         deadline = time.monotonic() + timeout_seconds
         for child in children:
@@ -141,9 +137,7 @@ class Stack:
                 if stop is not None:
                     stop.check()
                 if child.pid is None:
-                    raise _failed(
-                        child, f"it ended with status {child.popen.returncode if child.popen else '?'}"
-                    )
+                    raise _failed(child, f"it ended with status {child.popen.returncode if child.popen else '?'}")
                 if child.answers(child.pid):
                     child.phase = "up"
                 elif time.monotonic() >= deadline:
