@@ -1,4 +1,4 @@
-"""Dead letters of gold: one row for each failure, however often the sweep announces its change sets."""
+"""Dead letters of gold's failures: one row each, however often the sweep announces the change sets."""
 
 import logging
 
@@ -15,7 +15,7 @@ def bury_once(session: Session, raw: bytes, error: Exception, dataset: str | Non
     again = session.execute(
         """
         UPDATE bronze.dead_letters SET attempts = attempts + 1
-        WHERE topic = %s AND dataset = %s AND status = 'open' AND split_part(reason, chr(10), 1) = %s
+        WHERE topic = %s AND dataset IS NOT DISTINCT FROM %s AND status = 'open' AND split_part(reason, chr(10), 1) = %s
         """,
         # The first line says what went wrong; PostgreSQL's next ones quote the row with its time.
         (SILVER_READY, dataset, f"{type(error).__name__}: {error}".split("\n", 1)[0]),

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 
 from services.gold.announce import announce, announce_forgotten
 from services.gold.deadletter import bury_once
@@ -10,12 +9,13 @@ from services.gold.refresh import forget_unknown, rebuild_new, refresh_tables
 from services.gold.session import KeptSession
 from services.gold.transaction import Refreshed
 from shared.catalog import Catalog
+from shared.deadletters import bury
 from shared.errors import Unavailable, UndecodableEvent
 from shared.events import read_silver_ready
 from shared.models import Models
 from shared.ports import EventBus, Session
 from shared.retry import patiently
-from shared.settings import Settings
+from shared.settings import SILVER_READY, Settings
 
 log = logging.getLogger(__name__)
 
@@ -38,28 +38,30 @@ class Gold:
         self._unsaid: list[list[Refreshed]] = []  # committed, but the broker was away
 
     def start(self) -> None:
-        """Take up what was left while nobody listened. Raises Unavailable after retrying."""
-        self._retrying(self._take_up)
+        """Take up what was left while nobody listened. Raises Unavailable after retrying, and nothing else."""
+        self._guarded(self._take_up, b"", None)
 
     def handle(self, raw: bytes) -> None:
         """Bring gold up to date after an event. Raises Unavailable after retrying, and nothing else."""
         try:
             change = read_silver_ready(raw)
         except UndecodableEvent as error:
-            self._retrying(partial(self._dead_letter, raw, error, None))
+            with self._session.use() as session:
+                bury(session, SILVER_READY, raw, error)
             return
+        self._guarded(self._refresh, raw, change.dataset)
+
+    def _guarded(self, work: Callable[[], object], raw: bytes, dataset: str | None) -> None:
+        """Do the work, waiting for servers that are away; what else fails becomes a dead letter."""
         try:
-            self._retrying(self._refresh)
+            patiently(self._retry_seconds, work)
         except Unavailable:
             raise
         except Exception as error:
-            fields = {
-                "action": "refresh_failed",
-                "dataset": change.dataset,
-                "change_set_id": change.change_set_id,
-            }
-            log.exception("A change set could not be taken in; it stays pending.", extra=fields)
-            self._retrying(partial(self._dead_letter, raw, error, change.dataset))
+            fields = {"action": "refresh_failed", "dataset": dataset}
+            log.exception("Gold could not be refreshed; its change sets stay pending.", extra=fields)
+            with self._session.use() as session:
+                bury_once(session, raw, error, dataset)
 
     def _take_up(self) -> None:
         with self._session.use() as session:
@@ -93,10 +95,3 @@ class Gold:
         while self._unsaid:
             announce(session, self._bus, self._unsaid[0])
             del self._unsaid[0]
-
-    def _retrying(self, work: Callable[[], object]) -> None:
-        patiently(self._retry_seconds, work)
-
-    def _dead_letter(self, raw: bytes, error: Exception, dataset: str | None) -> None:
-        with self._session.use() as session:
-            bury_once(session, raw, error, dataset)

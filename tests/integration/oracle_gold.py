@@ -25,9 +25,7 @@ def with_daily_changes(file: pd.DataFrame) -> pd.DataFrame:
     """Add new_cases and new_deaths: against the series' previous calendar day, unknown without it."""
     before = file[["record_date", "country", "province", "confirmed", "deaths"]].copy()
     before["record_date"] += _DAY
-    joined = file.merge(
-        before, on=["record_date", "country", "province"], how="left", suffixes=("", "_before")
-    )
+    joined = file.merge(before, on=["record_date", "country", "province"], how="left", suffixes=("", "_before"))
     joined["new_cases"] = joined["confirmed"] - joined["confirmed_before"]
     joined["new_deaths"] = joined["deaths"] - joined["deaths_before"]
     return joined
@@ -129,9 +127,7 @@ def _trend(last_week: list[int | None], week_before: list[int | None]) -> str | 
     if None in last_week or None in week_before:
         return None
     last, before = sum(v or 0 for v in last_week), sum(v or 0 for v in week_before)
-    rises, falls = (
-        (last > before, last < before) if before <= 0 else (10 * last > 11 * before, 10 * last < 9 * before)
-    )
+    rises, falls = (last > before, last < before) if before <= 0 else (10 * last > 11 * before, 10 * last < 9 * before)
     return "INCREASING" if rises else "DECREASING" if falls else "STABLE"
 
 

@@ -79,9 +79,7 @@ class Silver:
         self._land("posts", landed_day)
         self.announce("posts", sorted({(str(p.user_id), str(NOON + p.seen_day * _DAY)) for p in touched}))
 
-    def announce(
-        self, dataset: str, groups: Iterable[tuple[str, ...]], *, is_everything: bool = False
-    ) -> str:
+    def announce(self, dataset: str, groups: Iterable[tuple[str, ...]], *, is_everything: bool = False) -> str:
         """Write a change set and its rows of gold.pending, and commit; return the change set's id."""
         identity = str(uuid.uuid4())
         self._session.execute(

@@ -41,9 +41,7 @@ def models() -> Models:
     return load_models(data_file_root("sql"), load_catalog(data_file_root("config") / "datasets").datasets)
 
 
-def write(
-    folder: Path, name: str, *, depends: str = "silver.clean_covid", old: str = "", new: str = ""
-) -> Path:
+def write(folder: Path, name: str, *, depends: str = "silver.clean_covid", old: str = "", new: str = "") -> Path:
     (folder / "gold").mkdir(exist_ok=True)
     path = folder / "gold" / f"{name}.sql"
     text = GOOD.format(name=name, depends=depends)
@@ -97,9 +95,7 @@ def test_a_file_becomes_a_model(tmp_path: Path) -> None:
         ("-- @audit not_negative: f", "-- @audit f", ":20: @audit: write `-- @audit name: what is wrong"),
     ],
 )
-def test_a_mistake_is_reported_with_its_line_and_field(
-    tmp_path: Path, old: str, new: str, problem: str
-) -> None:
+def test_a_mistake_is_reported_with_its_line_and_field(tmp_path: Path, old: str, new: str, problem: str) -> None:
     path = write(tmp_path, "cases", old=old, new=new)
     with pytest.raises(ConfigurationError) as raised:
         load_models(tmp_path)
@@ -128,9 +124,7 @@ def test_sql_that_does_not_parse_or_reads_more_than_it_says_is_reported(tmp_path
     broken = write(tmp_path, "cases", old="GROUP BY country;", new="GROUP country BY;")
     assert "@select: not PostgreSQL" in sql_problems(read(broken))[0]
     secret = write(tmp_path, "cases", old="JOIN silver.clean_covid", new="JOIN silver.clean_users")
-    assert sql_problems(read(secret)) == [
-        f"{secret}:14: @select: reads silver.clean_users; add it to `depends on`"
-    ]
+    assert sql_problems(read(secret)) == [f"{secret}:14: @select: reads silver.clean_users; add it to `depends on`"]
 
 
 def test_models_come_in_dependency_order(models: Models) -> None:
