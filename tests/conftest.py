@@ -1,5 +1,6 @@
 """Fixtures on the real servers: the embedded stack, started once for the whole run."""
 
+import gc
 from collections.abc import Iterator
 
 import hypothesis
@@ -28,7 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded servers without services; a test that kills, stops or pauses one brings it back."""
-    with embedded_stack(
-        tmp_path_factory.mktemp("stack") / "data", settings=load_settings(), discard=True
-    ) as running:
+    with embedded_stack(tmp_path_factory.mktemp("stack") / "data", settings=load_settings(), discard=True) as running:
         yield running
+    gc.collect()  # what clients left unclosed is reported here, where the filters above apply

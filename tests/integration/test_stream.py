@@ -47,7 +47,12 @@ class Consumer:
     """A consumer process and the lines it prints."""
 
     def __init__(self, stack: Stack, group: str, topic: str) -> None:
-        environment = {**os.environ, **stack.endpoints, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {
+            **os.environ,
+            **stack.endpoints,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "MEDALLION_CONSUMER_SESSION_TIMEOUT_SECONDS": "3",  # joining a group takes half of it
+        }
         command = [sys.executable, "-c", _CONSUMER, group, topic]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         self.lines: queue.Queue[str] = queue.Queue()
@@ -144,11 +149,11 @@ def test_a_message_that_was_cut_off_is_delivered_again(
 def test_a_message_longer_than_the_session_keeps_its_consumer_in_the_group(
     publish: Callable[[str], None], start: Callable[[], Consumer]
 ) -> None:
-    publish("sleep 9")  # the session ends after 6 s of silence
+    publish("sleep 6")  # the session ends after 3 s of silence
     consumer = start()
-    consumer.expect("sleep 9")
+    consumer.expect("sleep 6")
     publish("next")
-    for line in ("done sleep 9", "next", "done next"):
+    for line in ("done sleep 6", "next", "done next"):
         consumer.expect(line)
 
 
