@@ -22,7 +22,7 @@ def patiently(total_seconds: float, work: Callable[[], T]) -> T:
     """Return what `work` returns, trying again on Unavailable for up to `total_seconds`; then raise it."""
     attempts = Retrying(
         retry=retry_if_exception_type(Unavailable),
-        wait=wait_exponential_jitter(initial=0.2, max=10),
+        wait=wait_exponential_jitter(multiplier=0.2, max=10),
         stop=stop_after_delay(total_seconds),
         before_sleep=before_sleep_log(log, logging.WARNING),
         reraise=True,

@@ -62,7 +62,7 @@ class Pipeline:
         self.warehouse = Postgres(settings.database_url.get_secret_value())
         self.store = open_s3(settings)
         for bucket in BUCKETS:
-            self.store.ensure_bucket(bucket, versioned=True)
+            self.store.ensure_bucket(bucket, versioned=bucket == BRONZE_BUCKET)
         self.catalog = catalog or load_catalog(settings.dataset_dir)
         self.models = load_models(settings.sql_dir)
         self.bus = ListBus()

@@ -93,7 +93,8 @@ class Checker:
         reasons = self._reasons(typed, held)
         discarded = self._discarded(records)
         encoded = {name: canonical(column) for name, column in self._named(typed.columns)}
-        key_hash = row_hashes([encoded[name] for name in self._key]) if self._key else _no_hashes(batch.num_rows)
+        # Rows without a key are told apart by object and line; their key hash is never looked up.
+        key_hash = row_hashes([encoded[name] for name in self._key or encoded])
         good = self._good(records, batch, encoded, key_hash, self._scores(batch.num_rows, held))
         bad_rows = sorted(set(reasons) - discarded)
         keep = np.ones(batch.num_rows, bool)
@@ -223,10 +224,6 @@ class Checker:
         self.tally.rows_discarded += discarded
         total = pc.sum(good.column("data_quality_score")).as_py()
         self.tally.score_sum += float(total or Decimal(0))
-
-
-def _no_hashes(count: int) -> pa.Array:
-    return pa.nulls(count, HASH_TYPE)
 
 
 def _reason(misfit: Misfit) -> dict[str, Any]:

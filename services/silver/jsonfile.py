@@ -114,7 +114,8 @@ def _element(text: _Text, number: int, bytes_max: int) -> tuple[str, Any]:
                 raw = text.window[text.position : end]
                 text.position = end
                 return raw, value
-            reason = "truncated"
+            text.more()
+            continue
         except RecursionError:
             raise Rejected(f"element {number} is nested too deeply") from None
         except json.JSONDecodeError as error:
@@ -167,9 +168,14 @@ class _Batch:
     def records(self) -> Records:
         """Return what was gathered as columns of text."""
         columns = [pa.array([_cell(_at(value, path)) for value in self._values], pa.string()) for path in self._paths]
-        unknown = [_unknown(value, self._known) for value in self._values]
-        rescued = [json.dumps(u, ensure_ascii=False) if u else None for u in unknown]
         texts = self._texts
+        rescued = [
+            # Decoded once more, so that numbers stay numbers where nobody casts them.
+            json.dumps(_unknown(json.loads(text), self._known), ensure_ascii=False)
+            if _unknown(value, self._known)
+            else None
+            for text, value in zip(texts, self._values, strict=True)
+        ]
         return Records(
             pa.RecordBatch.from_arrays(columns, names=[c.name for c in self._dataset.columns]),
             np.array(self._numbers, np.int64),
