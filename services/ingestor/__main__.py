@@ -46,9 +46,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     webhook = _webhook(ingestor, sweep)
     for loop in loops:
         loop.start()
-    log.info(
-        "The ingestor is running.", extra={"action": "ingestor_started", "worker_id": heartbeat.worker_id}
-    )
+    log.info("The ingestor is running.", extra={"action": "ingestor_started", "worker_id": heartbeat.worker_id})
     stop.wait()
     if webhook is not None:
         webhook.stop()
@@ -67,9 +65,7 @@ def _polls(ingestor: Ingestor) -> list[Loop]:
     if not ingestor.settings.poll_enabled:
         return []
     return [
-        Loop(
-            f"poll {dataset.name}", dataset.source.poll_interval_seconds, partial(ingestor.poll_once, dataset)
-        )
+        Loop(f"poll {dataset.name}", dataset.source.poll_interval_seconds, partial(ingestor.poll_once, dataset))
         for dataset in ingestor.catalog.datasets.values()
         if dataset.source is not None
     ]
@@ -83,9 +79,7 @@ def _webhook(ingestor: Ingestor, sweep: Loop) -> Webhook | None:
     def discover(ref: ObjectRef) -> None:
         ingestor.discover(ref, "event")
 
-    webhook = Webhook(
-        settings.bind_host, settings.webhook_port, BRONZE_BUCKET, Receiver(discover, sweep.nudge)
-    )
+    webhook = Webhook(settings.bind_host, settings.webhook_port, BRONZE_BUCKET, Receiver(discover, sweep.nudge))
     webhook.start()
     return webhook
 

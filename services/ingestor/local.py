@@ -9,9 +9,7 @@ CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 3
 
 
-def fetch_file(
-    path: Path, previous: Previous | None, target: Path, file_bytes_max: int
-) -> Fetched | NotModified:
+def fetch_file(path: Path, previous: Previous | None, target: Path, file_bytes_max: int) -> Fetched | NotModified:
     """Copy a file into `target` unless its size and modification time are those of the last poll.
 
     Raises SourceFailed when it is missing, too large, or still being written after some attempts.
@@ -27,9 +25,7 @@ def fetch_file(
             if _stamp(path) == before:
                 return Fetched(target, path.name, size_bytes, digest, before, None, attempt)
     except OSError as error:
-        raise SourceFailed(
-            f"{path} cannot be read: {error.strerror}; correct source.url or its permissions"
-        ) from error
+        raise SourceFailed(f"{path} cannot be read: {error.strerror}; correct source.url or its permissions") from error
     raise SourceFailed(f"{path} changes while it is read; the next poll tries again", attempts=ATTEMPTS_MAX)
 
 

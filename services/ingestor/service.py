@@ -123,9 +123,7 @@ class Ingestor:
         request = Request(url, file_name(url, dataset), dataset.format.type, limit, asked)
         return fetch_web(request, self.settings, target)
 
-    def _land(
-        self, dataset: Dataset, source: Source, url: str, started_at: datetime, fetched: Fetched
-    ) -> PollResult:
+    def _land(self, dataset: Dataset, source: Source, url: str, started_at: datetime, fetched: Fetched) -> PollResult:
         with self.warehouse.session("ingestor-land") as session:
             landing = Landing(dataset, fetched.path, fetched.name, source.write_disposition, url)
             info = land(session, self.store, landing)
@@ -133,9 +131,7 @@ class Ingestor:
             record_poll(session, _landed_poll(dataset, url, started_at, fetched, info))
             found = register_known(session, self.store, self.catalog, info, "poll")
             if found is not None and found.is_new:
-                announce(
-                    session, self.bus, ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
-                )
+                announce(session, self.bus, ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id))
         fields = {
             "dataset": dataset.name,
             "object_key": info.key,
@@ -218,15 +214,11 @@ def announce(session: Session, bus: EventBus, ref: ObjectRef) -> bool:
 
 def _source(dataset: Dataset) -> Source:
     if dataset.source is None:
-        raise ConfigurationError(
-            f"dataset {dataset.name} has no source: add `source:` to its YAML, or drop files"
-        )
+        raise ConfigurationError(f"dataset {dataset.name} has no source: add `source:` to its YAML, or drop files")
     return dataset.source
 
 
-def _landed_poll(
-    dataset: Dataset, url: str, started_at: datetime, fetched: Fetched, info: ObjectInfo
-) -> Poll:
+def _landed_poll(dataset: Dataset, url: str, started_at: datetime, fetched: Fetched, info: ObjectInfo) -> Poll:
     return Poll(
         dataset.name,
         url,

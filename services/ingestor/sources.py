@@ -10,7 +10,7 @@ from shared.dataset import Dataset
 from shared.errors import MedallionError
 
 
-class SourceFailed(MedallionError):  # noqa: N818 - named for what happened, as in shared.errors
+class SourceFailed(MedallionError):
     """A source could not be fetched whole; the message says why and what may help."""
 
     def __init__(self, reason: str, *, http_status: int | None = None, attempts: int = 1) -> None:
@@ -97,9 +97,5 @@ def folder_files(url: str) -> Iterator[Path]:
     if not folder.is_dir():
         raise SourceFailed(f"{folder} is not a folder; create it or correct source.url")
     for path in sorted(folder.iterdir()):
-        if (
-            path.is_file()
-            and not path.name.startswith(".")
-            and path.suffix not in (".part", ".tmp", ".crdownload")
-        ):
+        if path.is_file() and not path.name.startswith(".") and path.suffix not in (".part", ".tmp", ".crdownload"):
             yield path

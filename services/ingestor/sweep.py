@@ -95,9 +95,7 @@ def _compare(
 
 
 def _known(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    found = session.rows(
-        "SELECT object_id FROM bronze.ingestion_metadata WHERE object_id = ANY(%s)", (list(ids),)
-    )
+    found = session.rows("SELECT object_id FROM bronze.ingestion_metadata WHERE object_id = ANY(%s)", (list(ids),))
     session.commit()  # a listing may take minutes, a transaction must not
     return {row[0] for row in found}
 
@@ -119,11 +117,7 @@ def _forget(session: Session, store: ObjectStore, identity: uuid.UUID, ref: Obje
     except ObjectGone:
         return unfinished.close_deleted(session, identity)
     # In an unversioned bucket the key may hold another object by now.
-    return (
-        identity not in identities(info)
-        and not ref.version_id
-        and unfinished.close_deleted(session, identity)
-    )
+    return identity not in identities(info) and not ref.version_id and unfinished.close_deleted(session, identity)
 
 
 def _announce_objects(session: Session, bus: EventBus, refs: Sequence[ObjectRef]) -> int:

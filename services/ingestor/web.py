@@ -33,12 +33,10 @@ class Request:
     previous: Previous | None  # makes the request conditional
 
 
-class _Passing(Exception):  # noqa: N818 - not an error yet
+class _Passing(Exception):
     """Something that another attempt may heal; `retry_after_seconds` is the source's own wish."""
 
-    def __init__(
-        self, reason: str, http_status: int | None = None, retry_after_seconds: float | None = None
-    ) -> None:
+    def __init__(self, reason: str, http_status: int | None = None, retry_after_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
@@ -93,9 +91,7 @@ def _attempt(request: Request, settings: Settings, target: Path, attempt: int) -
                 _check(response, request, settings.http_backoff_max_seconds)
                 return _download(response, request, target, deadline, attempt)
     except requests.TooManyRedirects as error:
-        raise SourceFailed(
-            f"{request.url}: more than {REDIRECTS_MAX} redirects; correct source.url"
-        ) from error
+        raise SourceFailed(f"{request.url}: more than {REDIRECTS_MAX} redirects; correct source.url") from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise SourceFailed(f"{request.url}: {error}; correct source.url") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
@@ -135,9 +131,7 @@ def _check(response: requests.Response, request: Request, backoff_max_seconds: f
         )
 
 
-def _download(
-    response: requests.Response, request: Request, target: Path, deadline: float, attempt: int
-) -> Fetched:
+def _download(response: requests.Response, request: Request, target: Path, deadline: float, attempt: int) -> Fetched:
     """Stream the body to disk; its length on the wire must be the announced one."""
     digest, size_bytes = hashlib.sha256(), 0
     with target.open("wb") as file:
@@ -149,9 +143,7 @@ def _download(
                 reason = f"{request.url}: more than limits.file_bytes_max ({request.file_bytes_max}) bytes"
                 raise SourceFailed(reason, http_status=response.status_code)
             if time.monotonic() > deadline:
-                raise _Passing(
-                    "slower than MEDALLION_HTTP_TOTAL_TIMEOUT_SECONDS allows", response.status_code
-                )
+                raise _Passing("slower than MEDALLION_HTTP_TOTAL_TIMEOUT_SECONDS allows", response.status_code)
     announced, arrived = response.headers.get("Content-Length"), response.raw.tell()
     if announced is not None and announced.isdigit() and arrived != int(announced):
         raise _Passing(f"{arrived} bytes arrived, {announced} were announced", response.status_code)
