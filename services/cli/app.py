@@ -3,15 +3,18 @@
 import typer
 
 from services.cli import (
+    explain,
     gold,
     history,
     landing,
     quarantine,
+    run,
     serve,
     settle,
     status,
     validate,
 )
+from services.cli.demo import command as demo
 
 app = typer.Typer(
     name="medallion",
@@ -27,13 +30,16 @@ app = typer.Typer(
 
 _SERVE, _WORK, _LOOK, _CHECK = "Start and set up", "Put data through", "Look", "Check"
 
+app.command("demo", rich_help_panel=_SERVE)(demo.demo)
 app.command("up", rich_help_panel=_SERVE)(serve.up)
 app.command("env", rich_help_panel=_SERVE)(serve.env)
 app.command("migrate", rich_help_panel=_SERVE)(serve.migrate)
+app.command("run", rich_help_panel=_WORK)(run.run)
 app.command("land", rich_help_panel=_WORK)(landing.land)
 app.command("settle", rich_help_panel=_WORK)(settle.settle)
 app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
 app.command("status", rich_help_panel=_LOOK)(status.status)
 app.command("runs", rich_help_panel=_LOOK)(history.runs)
+app.command("explain", rich_help_panel=_LOOK)(explain.explain)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_LOOK)
 app.command("validate", rich_help_panel=_CHECK)(validate.validate)

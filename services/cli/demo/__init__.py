@@ -1,0 +1,1 @@
+"""The demonstration: what the pipeline does, in a minute."""
