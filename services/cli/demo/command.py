@@ -83,8 +83,8 @@ def _sources(cleanup: ExitStack, folder: Path, wanted: str, keep: bool) -> tuple
         console().print("Sources: the internet, as config/datasets declares them.")
         return catalog, {}
     if wanted in ("", "generated"):
-        why = "" if wanted else "The sources on the internet cannot be reached, so: "
-        console().print(f"{why}Sources: generated data of the same shape, served over HTTP on this machine.")
+        why = "" if wanted else " (the internet ones cannot be reached)"
+        console().print(f"Sources{why}: generated data of the same shape, served over HTTP on this machine.")
         sources.generate(folder / "sources")
         files = sources.files_in(folder / "sources", catalog)
     else:
@@ -135,21 +135,29 @@ def _tour(stack: "Stack", tick: "Tick", catalog: "Catalog") -> None:
 def _farewell(keep: bool, folder: Path) -> None:
     program = Path(sys.argv[0])
     name = os.path.relpath(program) if program.name == "medallion" else "medallion"
-    if keep:
-        at = f"--data-dir {os.path.relpath(folder / 'data')}"
-        console().print("\nThe stack keeps running. Look around:", style="bold")
-        lines = [f"{name} status {at}", f'eval "$({name} env {at})"   # then psql "$MEDALLION_DATABASE_URL"']
-        lines += [
-            f"{name} explain covid_global_summary 2022-04-16 {at}",
-            f"kill $(cat {os.path.relpath(folder / 'pid')})   # stops it",
-        ]
-    else:
-        console().print("Nothing was left running. Try next:", style="bold")
-        lines = [
-            "make demo KEEP=1                         # the same, and leave it running",
-            f"{name} up                     # your own stack, in .medallion; Ctrl-C stops it",
-            f"{name} land covid my.csv      # put a file in; then: {name} status",
-            "config/datasets/users.yaml               # a dataset is one file; README.md adds one",
-        ]
-    for line in lines:
-        console().print(f"  {line}", soft_wrap=True, markup=False)
+    console().print(
+        "\n" + ("The stack keeps running." if keep else "Nothing was left running. Try next:"), style="bold"
+    )
+    rows = _looks(name, folder) if keep else _next_steps(name)
+    width = max(len(command) for command, _ in rows)
+    for command, what in rows:
+        console().print(f"  {command:<{width}}  {what}", soft_wrap=True, markup=False)
+
+
+def _looks(name: str, folder: Path) -> list[tuple[str, str]]:
+    at = f"--data-dir {os.path.relpath(folder / 'data')}"
+    return [
+        (f"{name} status {at}", "what is there, what works"),
+        (f'eval "$({name} env {at})"', 'then: psql "$MEDALLION_DATABASE_URL", or any S3 client'),
+        (f"{name} explain covid_global_summary 2022-04-16 {at}", "where a number comes from"),
+        (f"kill $(cat {os.path.relpath(folder / 'pid')})", "stop it; the data stays"),
+    ]
+
+
+def _next_steps(name: str) -> list[tuple[str, str]]:
+    return [
+        ("make demo KEEP=1", "the same, and leave it running to look around in"),
+        (f"{name} up", "your own stack, in .medallion; Ctrl-C stops it"),
+        (f"{name} land covid my.csv", "put a file in"),
+        ("README.md", "add a dataset: one file, no code"),
+    ]

@@ -50,7 +50,7 @@ def follow_drop(stack: Stack, tick: Callable[[], None]) -> tuple[str, str]:
     gained = after["total_confirmed"] - before["total_confirmed"]
     console().print(
         f"World total: {number(before['total_confirmed'])} → {number(after['total_confirmed'])} ({gained:+,}). "
-        f"{journey['rows_updated']} rows changed; nothing else was read or written again."
+        f"{journey['rows_updated']} rows were written in silver, no other."
     )
     console().print()
     console().print("The line with the typo was set aside whole, with the reason; its country keeps its last good row:")

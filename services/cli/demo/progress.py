@@ -61,7 +61,7 @@ class Board:
             while True:
                 tick()
                 rows = [dict(zip(COLUMNS, row, strict=True)) for row in session.rows(stack.query("demo_progress"), {})]
-                failures = dict(session.rows(stack.query("failed_polls"), {}))
+                failures: dict[str, str] = dict(session.rows(stack.query("failed_polls"), {}))
                 session.rollback()
                 found = {row["dataset"]: row for row in rows}
                 state = {n: steps(found.get(n), m, failures.get(n)) for n, m in self._models.items()}
