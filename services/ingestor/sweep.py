@@ -13,7 +13,7 @@ from itertools import islice
 from services.ingestor import unfinished
 from shared.catalog import Catalog
 from shared.errors import ObjectGone
-from shared.events import ObjectRef, SilverChange, bronze_ready, silver_ready
+from shared.events import ObjectRef, bronze_ready, silver_ready
 from shared.landing import database_now
 from shared.ledger import register
 from shared.ports import EventBus, ObjectInfo, ObjectStore, Session, Warehouse
@@ -127,8 +127,11 @@ def _announce_objects(session: Session, bus: EventBus, refs: Sequence[ObjectRef]
     return len(refs)
 
 
-def _announce_changes(session: Session, bus: EventBus, changes: Sequence[SilverChange]) -> int:
+def _announce_changes(session: Session, bus: EventBus, overdue: Sequence[unfinished.OverdueChange]) -> int:
+    """Announce change sets to gold; where the lake lacks one, its object to silver, which writes it there."""
     now = database_now(session)
-    for change in changes:
-        bus.publish(SILVER_READY, change.dataset, silver_ready(change, now))
-    return len(changes)
+    for one in overdue:
+        bus.publish(SILVER_READY, one.change.dataset, silver_ready(one.change, now))
+        if one.unexported:
+            bus.publish(BRONZE_READY, one.unexported.key, bronze_ready(one.unexported, now))
+    return len(overdue)

@@ -5,6 +5,7 @@ double itself), and at the plain interval when they make none (the events may be
 """
 
 import uuid
+from dataclasses import dataclass
 
 from shared.events import ObjectRef, SilverChange
 from shared.ports import Session
@@ -99,7 +100,15 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
     return [ObjectRef(bucket=row[0], key=row[1], version_id=row[2]) for row in found]
 
 
-def overdue_changes(session: Session, settings: Settings) -> list[SilverChange]:
+@dataclass(frozen=True)
+class OverdueChange:
+    """A change set to announce again, and the object whose worker has yet to write it to the lake."""
+
+    change: SilverChange
+    unexported: ObjectRef | None
+
+
+def overdue_changes(session: Session, settings: Settings) -> list[OverdueChange]:
     """Mark as announced again the change sets not consumed by gold, or never announced or exported."""
     found = session.rows(
         """
@@ -115,14 +124,20 @@ def overdue_changes(session: Session, settings: Settings) -> list[SilverChange]:
         ), marked AS (
             UPDATE silver.change_sets c SET announced_at = clock_timestamp()
             FROM due WHERE c.change_set_id = due.change_set_id
-            RETURNING c.created_at, c.dataset, c.change_set_id, c.object_id
+            RETURNING c.created_at, c.dataset, c.change_set_id, c.object_id, c.exported_at
         )
-        SELECT dataset, change_set_id, object_id FROM marked ORDER BY created_at
+        SELECT m.dataset, m.change_set_id, m.object_id, o.bucket, o.object_key, o.version_id
+        FROM marked m
+        LEFT JOIN bronze.ingestion_metadata o ON o.object_id = m.object_id AND m.exported_at IS NULL
+        ORDER BY m.created_at
         """,
         {"after": settings.reannounce_after_seconds, "growth": GAP_GROWTH_MAX, "rows": ROWS_MAX},
     )
     session.commit()
     return [
-        SilverChange(dataset=row[0], change_set_id=str(row[1]), object_id=str(row[2]) if row[2] else None)
+        OverdueChange(
+            SilverChange(dataset=row[0], change_set_id=str(row[1]), object_id=str(row[2]) if row[2] else None),
+            ObjectRef(bucket=row[3], key=row[4], version_id=row[5]) if row[3] else None,
+        )
         for row in found
     ]

@@ -362,6 +362,28 @@ def test_unconsumed_change_sets_are_announced_again(ingestor: Ingestor) -> None:
     assert ingestor.sweep_once().changes_announced_again == 0
 
 
+def test_a_change_set_that_the_lake_lacks_sends_its_object_to_silver_again(
+    ingestor: Ingestor, store: S3, dataset: Dataset
+) -> None:
+    put = store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/x.csv", CSV, {})
+    ingestor.sweep_once()
+    with ingestor.warehouse.session("test") as session:
+        session.execute("UPDATE bronze.ingestion_metadata SET status = 'done', finished_at = clock_timestamp()")
+        session.execute(
+            "INSERT INTO silver.change_sets (change_set_id, dataset, object_id, is_everything, groups, group_columns,"
+            " rows_inserted, rows_updated, rows_deleted, rows_rewritten, announced_at)"
+            " SELECT gen_random_uuid(), dataset, object_id, true, '[]', '{}', 1, 0, 0, 0, clock_timestamp()"
+            " FROM bronze.ingestion_metadata"
+        )
+        session.commit()
+    time.sleep(0.25)
+
+    assert ingestor.sweep_once().changes_announced_again == 1
+
+    ref = ObjectRef(bucket=BRONZE_BUCKET, key=put.key, version_id=put.version_id)
+    assert announced(ingestor, dataset.name) == [ref, ref]
+
+
 def test_a_dropped_file_is_announced_through_the_webhook(
     ingestor: Ingestor, store: S3, dataset: Dataset, settings: Settings
 ) -> None:
