@@ -92,8 +92,8 @@ def _add_origin(branch: Any, row: Mapping[str, Any]) -> None:
         branch.add(_text("its object is no longer in the ledger", "red"))
         return
     branch.add(_text(f"line {row['line_number']:,} of {origin['object_key']}  version {origin['version_id'] or '–'}"))
-    source = origin["source_url"] or "dropped into the bucket"
-    branch.add(_text(f"from {source}, landed {moment(origin['landed_at'])} UTC, found by {origin['discovered_by']}"))
+    source = f"from {origin['source_url']}" if origin["source_url"] else "dropped into the bucket"
+    branch.add(_text(f"{source}, landed {moment(origin['landed_at'])} UTC, found by {origin['discovered_by']}"))
     if row["confirmed_by"]:
         again = row["confirmed_by"]
         branch.add(

@@ -65,18 +65,28 @@ def dictionaries(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[di
 
 
 def table(
-    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
+    title: str | None,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    right: Iterable[str] = (),
+    fixed: Iterable[str] = (),
 ) -> "Table":
-    """Return a table for the console; the columns named in `right` are numbers."""
+    """Return a table for the console; columns in `right` are numbers, those in `fixed` never wrap."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    numbers = set(right)
+    numbers, unbroken = set(right), set(fixed)
     made = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     made.title_justify, made.title_style = "left", "bold"
     for name in columns:
-        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold", header_style="dim")
+        made.add_column(
+            name,
+            justify="right" if name in numbers else "left",
+            overflow="fold",
+            header_style="dim",
+            no_wrap=name in unbroken,
+        )
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(number(cell)) for cell in row))
     return made

@@ -56,9 +56,9 @@ def _engagement(rows: list[tuple[Any, ...]]) -> Any:
 
 def _findings(rows: list[tuple[Any, ...]]) -> Any:
     shown = [
-        (name.partition(".")[2], check, f"{number(failed)} of {number(checked)}", short(message, 70))
-        for name, check, _, checked, failed, message in rows
+        (name.partition(".")[2], check, number(failed), short(message, 70))
+        for name, check, _, _, failed, message in rows
     ]
     columns = ("table", "check", "rows", "what it asks, or what it found")
     title = "Data quality: checks that found something (the rows stay, with a lower score)"
-    return table(title, columns, shown, right=("rows",))
+    return table(title, columns, shown, right=("rows",), fixed=("table", "check", "rows"))
