@@ -26,6 +26,7 @@ from services.silver.write import (
     sorted_by_key,
     stage_keys,
     stage_updates,
+    start_empty_table_afresh,
     write_clean,
     write_quarantine,
     write_raw,
@@ -156,6 +157,7 @@ def _write_rows(job: Job, actions: Any, touched: Touched) -> None:
         touched.add_query(job.session, "replaced")
     if job.counts.inserted:
         if _is_first_load(job):
+            start_empty_table_afresh(job)
             write_clean(job, _whole_with_windows(job, actions, touched))
         else:
             write_clean(job, _clean(job, job.selected(actions, Action.INSERT), touched))

@@ -18,7 +18,7 @@ from services.silver.job import ObjectVersion
 from services.silver.load import Merged, merge_object, read_object
 from services.silver.merge import Held
 from services.silver.runs import Run, record_run
-from services.silver.state import older_unfinished_snapshot
+from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
 from shared.catalog import Catalog
 from shared.deadletters import bury
 from shared.errors import ClaimLost, ObjectDamaged, ObjectGone, Rejected, Unavailable, UndecodableEvent
@@ -83,12 +83,17 @@ class SilverService:
         if found is None:
             log.info("An announced object is gone.", extra={"action": "gone", "key": ref.key})
         elif found.status not in FINISHED:
+            for older in older_registered_snapshots(session, found.object_id, self._skips_superseded(found.dataset)):
+                self.process(session, older)
             self.process(session, found.object_id)
         else:
             self.announce_outstanding(session, found.object_id)
 
+    def _skips_superseded(self, dataset: str | None) -> bool:
+        return dataset is not None and self._catalog[dataset].skip_superseded
+
     def process(self, session: Session, object_id: uuid.UUID) -> str | None:
-        """Take one object through silver, older snapshots of its dataset first; return its status, None if not ours."""
+        """Take one object through silver; return its status, None if it is finished or another worker's."""
         held = claim(session, self._settings, object_id, self._worker.worker_id)
         if held is None:
             return None
@@ -151,6 +156,11 @@ class SilverService:
     def _read_and_merge(self, session: Session, held: Claim) -> str:
         obj, dataset = held.obj, self._catalog[held.obj.dataset]
         started_at, clock = database_now(session), time.perf_counter()
+        if dataset.skip_superseded and is_superseded(session, obj):
+            reason = "a newer snapshot is applied, and skip_superseded says not to read older ones"
+            record_run(session, Run(obj, self._worker.worker_id, "superseded", reason, None, None, None, started_at))
+            conclude(session, obj, "superseded", reason)
+            return "superseded"
         session.commit()
         with read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch) as file:
             read_seconds = time.perf_counter() - clock

@@ -106,3 +106,28 @@ def older_unfinished_snapshot(session: Session, obj: ObjectVersion) -> tuple[uui
         (obj.dataset, obj.version),
     )
     return (rows[0][0], rows[0][1]) if rows else None
+
+
+def older_registered_snapshots(session: Session, object_id: uuid.UUID, skips_superseded: bool) -> list[uuid.UUID]:
+    """Return the known snapshots of an object's dataset that are older and wait, oldest first.
+
+    They go first, so that history is written in order. With `skips_superseded` a snapshot does not wait for any.
+    """
+    rows = session.rows(
+        """
+        SELECT older.object_id FROM bronze.ingestion_metadata o
+        JOIN bronze.ingestion_metadata older ON older.dataset = o.dataset AND older.version < o.version
+        WHERE o.object_id = %s AND older.write_disposition = 'replace' AND older.status = 'registered'
+          AND NOT (%s AND o.write_disposition = 'replace')
+        ORDER BY older.version
+        """,
+        (object_id, skips_superseded),
+    )
+    session.commit()
+    return [row[0] for row in rows]
+
+
+def is_superseded(session: Session, obj: ObjectVersion) -> bool:
+    """Say whether a newer snapshot with readable keys is applied already."""
+    rows = session.rows("SELECT snapshot_version FROM silver.datasets WHERE dataset = %s", (obj.dataset,))
+    return bool(rows) and rows[0][0] is not None and bool(obj.version < rows[0][0])

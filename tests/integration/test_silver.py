@@ -82,6 +82,26 @@ def test_a_drop_is_merged_and_announced_whatever_its_key_looks_like(pipeline: Pi
     assert f"covid/change_set={change_set[0][0]}.parquet" in exported
 
 
+def test_an_event_lets_older_snapshots_go_first(pipeline: Pipeline) -> None:
+    ids = [pipeline.land("covid", GOOD, day=day) for day in range(3)]
+    key = pipeline.ledger(ids[2])["object_key"]
+    pipeline.silver.handle(bronze_ready(ObjectRef(bucket=BRONZE_BUCKET, key=key), database_now(pipeline.session)))
+    rows = pipeline.rows("SELECT object_id, status FROM bronze.ingestion_metadata ORDER BY started_at")
+    assert rows == [(object_id, "done") for object_id in ids]
+
+
+def test_skip_superseded_goes_straight_to_the_newest(pipeline_with: Callable[..., Pipeline]) -> None:
+    contract = ORDERS.replace("drops: {write_disposition: merge}", SOURCE) + "skip_superseded: true\n"
+    pipeline = pipeline_with({"orders": contract})
+    content = b"Order No;Date;Mail;Amount;Paid\n1;01.01.2026;n/a;3;\n"
+    old, new = pipeline.land("orders", content), pipeline.land("orders", content, day=1)
+    key = pipeline.ledger(new)["object_key"]
+    pipeline.silver.handle(bronze_ready(ObjectRef(bucket=BRONZE_BUCKET, key=key), database_now(pipeline.session)))
+    assert pipeline.process(old) == ["superseded"]
+    row = pipeline.ledger(old)
+    assert (row["rows_read"], "skip_superseded" in row["error_message"]) == (None, True)
+
+
 def test_an_undecodable_event_becomes_a_dead_letter(pipeline: Pipeline) -> None:
     pipeline.silver.handle(b"\xff not json")
     found = pipeline.rows("SELECT topic, payload, reason, status FROM bronze.dead_letters")
