@@ -1,5 +1,5 @@
 -- When an object reached each step on its way to gold; what is still to come is NULL.
--- Parameter object_key.
+-- Parameters object_key, version_id.
 SELECT
     object.object_id,
     object.status,
@@ -27,6 +27,4 @@ LEFT JOIN LATERAL (
     FROM gold.refreshes
     WHERE change_sets @> ARRAY[change.change_set_id] AND model LIKE 'mv\_%%'
 ) AS views ON true
-WHERE object.object_key = %(object_key)s
-ORDER BY object.version DESC
-LIMIT 1
+WHERE object.object_key = %(object_key)s AND object.version_id = %(version_id)s

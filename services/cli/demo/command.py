@@ -64,7 +64,11 @@ def _since(began: float) -> str:
 
 
 def _folder(cleanup: ExitStack, keep: bool) -> Path:
+    """Return the demonstration's folder; raises ConfigurationError when a kept one still runs."""
     if keep:
+        from services.cli.demo.kept import require_stopped
+
+        require_stopped(KEPT_FOLDER.absolute() / "data")
         return KEPT_FOLDER.absolute()
     return Path(
         cleanup.enter_context(tempfile.TemporaryDirectory(prefix="medallion-demo-", ignore_cleanup_errors=True))
@@ -82,15 +86,17 @@ def _sources(cleanup: ExitStack, folder: Path, wanted: str, keep: bool) -> tuple
     if wanted == "internet" or (not wanted and sources.are_reachable(catalog)):
         console().print("Sources: the internet, as config/datasets declares them.")
         return catalog, {}
+    # A kept stack outlives this process and its HTTP server: it polls the files themselves.
+    how = "polled as files" if keep else "served over HTTP on this machine"
     if wanted in ("", "generated"):
         why = "" if wanted else " (the internet ones cannot be reached)"
-        console().print(f"Sources{why}: generated data of the same shape, served over HTTP on this machine.")
+        console().print(f"Sources{why}: generated data of the same shape, {how}.")
         sources.generate(folder / "sources")
         files = sources.files_in(folder / "sources", catalog)
     else:
         files = sources.files_in(Path(wanted).expanduser(), catalog)
-        console().print(f"Sources: the files in {wanted}, served over HTTP on this machine.")
-    if keep:  # this process will be gone, and its HTTP server with it
+        console().print(f"Sources: the files in {wanted}, {how}.")
+    if keep:
         return catalog, {name: path.absolute().as_uri() for name, path in files.items()}
     return catalog, cleanup.enter_context(sources.served(files))
 

@@ -39,8 +39,8 @@ def follow_drop(stack: Stack, tick: Callable[[], None]) -> tuple[str, str]:
         f"corrections.csv, {len(rows)} lines, goes to {BRONZE_BUCKET}/covid/ by a plain S3 client. No call to the "
         f"pipeline, no schedule. Line {TYPO_AT + 1} has a typo: a letter O for a digit.",
     )
-    open_s3(stack.settings).put_bytes(BRONZE_BUCKET, OBJECT_KEY, content.encode(), {})
-    journey = _arrival(stack, tick)
+    dropped = open_s3(stack.settings).put_bytes(BRONZE_BUCKET, OBJECT_KEY, content.encode(), {})
+    journey = _arrival(stack, tick, dropped.version_id)
     with stack.session("demo") as session:
         after = figures.world(session, stack)
         wanted = {"dataset": None, "rule": None, "object": str(journey["object_id"]), "status": "all", "rows": 5}
@@ -70,13 +70,13 @@ def correction(rows: list[tuple[Any, ...]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _arrival(stack: Stack, tick: Callable[[], None]) -> dict[str, Any]:
+def _arrival(stack: Stack, tick: Callable[[], None], version_id: str) -> dict[str, Any]:
     """Wait until the dropped object is in gold; raises Outstanding when it takes too long or is not loaded."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     with console().status("on its way …"), stack.session("demo") as session:
         while time.monotonic() < deadline:
             tick()
-            found = session.rows(stack.query("demo_journey"), {"object_key": OBJECT_KEY})
+            found = session.rows(stack.query("demo_journey"), {"object_key": OBJECT_KEY, "version_id": version_id})
             session.rollback()
             journey = dict(zip(JOURNEY, found[0], strict=True)) if found else {"status": "not noticed yet"}
             if journey["status"] == "done" and journey["tables_at"] and journey["is_settled"]:

@@ -18,14 +18,17 @@ START_SECONDS_MAX = 90.0
 TAIL_CHARACTERS = 2000
 
 
+def require_stopped(data_dir: Path) -> None:
+    """Raise ConfigurationError when a stack of an earlier demonstration still runs."""
+    if is_running(data_dir):
+        pid = data_dir.parent / "pid"
+        raise ConfigurationError(f"an earlier demonstration still runs; stop it with: kill $(cat {pid})")
+
+
 @contextmanager
 def kept_stack(settings: Settings) -> Iterator[tuple[Stack, Tick]]:
     """Start `medallion up` detached, wait until it is ready, and leave it running."""
     folder = settings.data_dir.parent
-    if is_running(settings.data_dir):
-        raise ConfigurationError(
-            f"an earlier demonstration still runs in {folder}; stop it with: kill $(cat {folder}/pid)"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "up.log"
     with log.open("w") as output:
