@@ -30,9 +30,7 @@ def test_no_port_is_given_twice() -> None:
 
 def test_a_name_of_an_older_release_is_dropped_and_a_new_one_drawn() -> None:
     kept = {name: port for name, port in KEPT.items() if name != "webhook"} | {"retired": 15_900}
-    assert choose_ports(kept, is_free=lambda _: True, draw=drawing(iter([20_000]))) == KEPT | {
-        "webhook": 20_000
-    }
+    assert choose_ports(kept, is_free=lambda _: True, draw=drawing(iter([20_000]))) == KEPT | {"webhook": 20_000}
 
 
 def test_the_admin_port_needs_its_grpc_port_free_too() -> None:

@@ -21,19 +21,14 @@ ENDPOINTS = {
 
 
 def test_a_stacks_endpoints_replace_those_of_the_settings() -> None:
-    settings = connected_settings(
-        load_settings(s3_endpoint="elsewhere:9000", sweep_interval_seconds=7), ENDPOINTS
-    )
+    settings = connected_settings(load_settings(s3_endpoint="elsewhere:9000", sweep_interval_seconds=7), ENDPOINTS)
     assert endpoint_environment(settings) == ENDPOINTS
     assert settings.sweep_interval_seconds == 7
 
 
 def test_settings_survive_the_way_through_the_environment() -> None:
     settings = connected_settings(load_settings(poll_enabled=False, log_format="json"), ENDPOINTS)
-    found = {
-        name.removeprefix("MEDALLION_").lower(): value
-        for name, value in settings_environment(settings).items()
-    }
+    found = {name.removeprefix("MEDALLION_").lower(): value for name, value in settings_environment(settings).items()}
     assert load_settings(**found) == settings
 
 
@@ -55,7 +50,4 @@ def test_services_are_named_and_told_what_the_supervisor_knows(tmp_path: Path) -
         "silver-2": ("services.silver", "9102", "false", "silver-2.log"),
         "gold-1": ("services.gold", "9103", "false", "gold-1.log"),
     }
-    assert all(
-        child.program.environment.items() >= {"MEDALLION_S3_SECRET_KEY": "secret"}.items()
-        for child in children
-    )
+    assert all(child.program.environment.items() >= {"MEDALLION_S3_SECRET_KEY": "secret"}.items() for child in children)

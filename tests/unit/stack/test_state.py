@@ -41,9 +41,7 @@ def test_a_state_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_the_state_file_is_private_and_nothing_else_is_left_beside_it(tmp_path: Path) -> None:
     write_state(tmp_path, STATE)
     write_state(tmp_path, STATE)
-    assert [(path.name, path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == [
-        ("stack.json", 0o600)
-    ]
+    assert [(path.name, path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == [("stack.json", 0o600)]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"supervisor": 3}', '{"supervisor": {"pid": "x"}}'])
@@ -101,10 +99,7 @@ def test_credentials_are_made_once_and_private(tmp_path: Path) -> None:
 def test_two_folders_have_different_credentials(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert (
-        load_credentials(tmp_path / "a").database_password
-        != load_credentials(tmp_path / "b").database_password
-    )
+    assert load_credentials(tmp_path / "a").database_password != load_credentials(tmp_path / "b").database_password
 
 
 def test_damaged_credentials_are_never_replaced_silently(tmp_path: Path) -> None:
@@ -117,9 +112,7 @@ def test_a_folder_in_use_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with locked(tmp_path):
         write_state(tmp_path, own_state(is_ready=True))
         with (
-            pytest.raises(
-                ConfigurationError, match=rf"process {os.getpid()}\); stop that one, or name another"
-            ),
+            pytest.raises(ConfigurationError, match=rf"process {os.getpid()}\); stop that one, or name another"),
             locked(tmp_path),
         ):
             pass
