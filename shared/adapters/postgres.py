@@ -13,7 +13,7 @@ import psycopg2.extras
 from shared.errors import Unavailable
 from shared.ports import Row
 
-psycopg2.extras.register_uuid()
+psycopg2.extras.register_uuid()  # type: ignore[no-untyped-call]
 psycopg2.extensions.register_adapter(dict, psycopg2.extras.Json)
 
 # Session settings, each measured: without client_connection_check_interval a worker killed inside a long
