@@ -45,9 +45,7 @@ class FakeStore:
     def remove(self, bucket: str, key: str, version_id: str = "") -> None:
         """Remove a version, or leave a delete marker where the bucket is versioned and none is named."""
         if self.versioned[bucket] and not version_id:
-            marker = ObjectInfo(
-                bucket, key, f"{len(self.entries):08x}", "", 0, self.now, is_delete_marker=True
-            )
+            marker = ObjectInfo(bucket, key, f"{len(self.entries):08x}", "", 0, self.now, is_delete_marker=True)
             self.entries.append((marker, b""))
         else:
             named = (bucket, key, version_id)

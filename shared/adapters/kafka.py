@@ -180,9 +180,7 @@ def tail(bootstrap_servers: str, topic: str, *, from_start: bool, idle_seconds: 
         )
     try:
         with _translated():
-            partitions = [
-                TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())
-            ]
+            partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
             if not partitions:
                 return
             consumer.assign(partitions)

@@ -125,14 +125,10 @@ class S3:
         """Store bytes as one object and describe what was stored."""
         return self._put(bucket, key, io.BytesIO(data), len(data), metadata)
 
-    def _put(
-        self, bucket: str, key: str, file: Any, size_bytes: int, metadata: Mapping[str, str]
-    ) -> ObjectInfo:
+    def _put(self, bucket: str, key: str, file: Any, size_bytes: int, metadata: Mapping[str, str]) -> ObjectInfo:
         headers = {_META + name.lower(): encode_metadata(value) for name, value in metadata.items()}
         with _translated(f"{bucket}/{key}"):
-            stored = self._client.put_object(
-                bucket, key, file, size_bytes, metadata=headers, part_size=PART_BYTES
-            )
+            stored = self._client.put_object(bucket, key, file, size_bytes, metadata=headers, part_size=PART_BYTES)
         # The answer to a PUT has no modification time, and the identity of an unversioned object needs it.
         return self.stat(bucket, key, plain_version(stored.version_id))
 

@@ -123,9 +123,7 @@ class _Consumption:
             await asyncio.to_thread(on_start)
         self._app = self._new_app()
         watches = [asyncio.create_task(self._run_app()), asyncio.create_task(self._watch_broker())]
-        log.info(
-            "Consuming.", extra={"action": "consume_started", "topic": self._topic, "group": self._group}
-        )
+        log.info("Consuming.", extra={"action": "consume_started", "topic": self._topic, "group": self._group})
         await self._stop.wait()
         is_clean = await self._leave()
         for task in watches:
@@ -156,9 +154,7 @@ class _Consumption:
             broker_max_poll_interval=POLL_INTERVAL_SECONDS_MAX,
         )
         app.transport = _Transport(app.conf.broker, app, loop=asyncio.get_running_loop())
-        raw = app.topic(
-            self._topic, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw"
-        )
+        raw = app.topic(self._topic, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw")
         app.agent(raw, name=self._group, concurrency=1)(self._agent)
         app.finalize()
         return app
@@ -179,9 +175,7 @@ class _Consumption:
             self._fail(3, "A message was not handled: a server is away. It will be delivered again.", error)
             return False
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave the agent
-            self._fail(
-                1, "A message was not handled: an unexpected error. It will be delivered again.", error
-            )
+            self._fail(1, "A message was not handled: an unexpected error. It will be delivered again.", error)
             return False
         finally:
             self._idle.set()
@@ -202,9 +196,7 @@ class _Consumption:
             reason = self._app.crash_reason
         except Exception as error:  # noqa: BLE001 - a client that fails is left to a restart
             reason = error
-        self._fail(
-            3, "The Kafka consumer ended by itself.", reason if isinstance(reason, Exception) else None
-        )
+        self._fail(3, "The Kafka consumer ended by itself.", reason if isinstance(reason, Exception) else None)
 
     async def _broker_ready(self) -> bool:
         """Create the topics; wait, as long as it takes or until a signal, for a broker that is away."""
@@ -251,17 +243,13 @@ class _Consumption:
             await asyncio.sleep(0)  # lets the agent acknowledge
         except TimeoutError:
             is_clean = False
-            log.warning(
-                "A message takes too long; it will be delivered again.", extra={"action": "message_abandoned"}
-            )
+            log.warning("A message takes too long; it will be delivered again.", extra={"action": "message_abandoned"})
         for step in (self._app.consumer.commit, self._app.stop):
             try:
                 await asyncio.wait_for(step(), LEAVE_SECONDS_MAX)
             except Exception as error:  # noqa: BLE001 - leaving is a courtesy: the session times out anyway
                 is_clean = False
-                log.warning(
-                    "Leaving the group failed.", extra={"action": "leave_failed", "reason": repr(error)}
-                )
+                log.warning("Leaving the group failed.", extra={"action": "leave_failed", "reason": repr(error)})
         return is_clean
 
 

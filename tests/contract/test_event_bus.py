@@ -20,9 +20,7 @@ def topic() -> str:
 @pytest.fixture(params=["fake", "real"])
 def bus(request: pytest.FixtureRequest) -> Iterator[EventBus]:
     is_fake = request.param == "fake"
-    bus = (
-        FakeBus() if is_fake else KafkaBus(request.getfixturevalue("stack").settings.kafka_bootstrap_servers)
-    )
+    bus = FakeBus() if is_fake else KafkaBus(request.getfixturevalue("stack").settings.kafka_bootstrap_servers)
     yield bus
     bus.close()
 
@@ -35,9 +33,7 @@ def messages(bus: EventBus, request: pytest.FixtureRequest, topic: str) -> list[
     return [((message.key or b"").decode(), message.value) for message in found]
 
 
-def test_what_is_published_lies_on_the_topic(
-    bus: EventBus, topic: str, request: pytest.FixtureRequest
-) -> None:
+def test_what_is_published_lies_on_the_topic(bus: EventBus, topic: str, request: pytest.FixtureRequest) -> None:
     bus.ensure_topics({topic: 1})
 
     for number in range(5):

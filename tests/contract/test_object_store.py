@@ -105,18 +105,12 @@ def test_what_is_not_there_is_gone(store: ObjectStore, bucket: str, tmp_path: Pa
         store.fetch(replace(put, key="covid/nothing"), tmp_path / "x")
 
 
-def test_versions_are_listed_by_key_and_newest_first_over_all_pages(
-    store: ObjectStore, versioned: str
-) -> None:
-    put = [
-        store.put_bytes(versioned, key, bytes([n]), {}) for n in range(4) for key in ("a/1", "a/1.csv", "b/2")
-    ]
+def test_versions_are_listed_by_key_and_newest_first_over_all_pages(store: ObjectStore, versioned: str) -> None:
+    put = [store.put_bytes(versioned, key, bytes([n]), {}) for n in range(4) for key in ("a/1", "a/1.csv", "b/2")]
 
     listed = [(info.key, info.version_id) for info in store.versions(versioned)]
 
-    expected = [
-        (i.key, i.version_id) for key in ("a/1", "a/1.csv", "b/2") for i in reversed(put) if i.key == key
-    ]
+    expected = [(i.key, i.version_id) for key in ("a/1", "a/1.csv", "b/2") for i in reversed(put) if i.key == key]
     assert listed == expected
     assert [info.key for info in store.versions(versioned, "b/")] == ["b/2"] * 4
 

@@ -165,9 +165,7 @@ def polls(ingestor: Ingestor) -> list[tuple[object, ...]]:
 
 def ledger(ingestor: Ingestor) -> list[tuple[object, ...]]:
     with ingestor.warehouse.session("test") as session:
-        return session.rows(
-            "SELECT object_key, status, discovered_by FROM bronze.ingestion_metadata ORDER BY version"
-        )
+        return session.rows("SELECT object_key, status, discovered_by FROM bronze.ingestion_metadata ORDER BY version")
 
 
 def test_a_poll_lands_registers_and_announces_the_whole_file(
@@ -186,9 +184,7 @@ def test_a_poll_lands_registers_and_announces_the_whole_file(
     assert stored.metadata[WRITE_DISPOSITION] == "replace"
     assert LANDED_AT in stored.metadata
     assert ledger(ingestor) == [(key, "registered", "poll")]
-    assert announced(ingestor, dataset.name) == [
-        ObjectRef(bucket=BRONZE_BUCKET, key=key, version_id=stored.version_id)
-    ]
+    assert announced(ingestor, dataset.name) == [ObjectRef(bucket=BRONZE_BUCKET, key=key, version_id=stored.version_id)]
     assert polls(ingestor) == [("landed", 200, 1)]
 
 
@@ -291,12 +287,8 @@ def test_a_folder_lands_new_and_changed_files_only(ingestor: Ingestor, tmp_path:
     assert [key.rsplit("_", 1)[1] for key in third.object_keys] == ["a.csv"]
 
 
-def test_the_sweep_finds_dropped_objects_oldest_first_and_once(
-    ingestor: Ingestor, store: S3, dataset: Dataset
-) -> None:
-    put = [
-        store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/a b+ü.csv", CSV + bytes([n]), {}) for n in range(3)
-    ]
+def test_the_sweep_finds_dropped_objects_oldest_first_and_once(ingestor: Ingestor, store: S3, dataset: Dataset) -> None:
+    put = [store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/a b+ü.csv", CSV + bytes([n]), {}) for n in range(3)]
     store.put_bytes(BRONZE_BUCKET, "nobody/x.csv", CSV, {})
 
     found = ingestor.sweep_once()
@@ -309,9 +301,7 @@ def test_the_sweep_finds_dropped_objects_oldest_first_and_once(
     assert [r.version_id for r in refs[:3]] == [info.version_id for info in put]
 
 
-def test_the_sweep_announces_again_what_stays_unfinished(
-    ingestor: Ingestor, store: S3, dataset: Dataset
-) -> None:
+def test_the_sweep_announces_again_what_stays_unfinished(ingestor: Ingestor, store: S3, dataset: Dataset) -> None:
     store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/x.csv", CSV, {})
     ingestor.sweep_once()
     time.sleep(0.25)
@@ -329,9 +319,7 @@ def test_the_sweep_announces_again_what_stays_unfinished(
     assert ingestor.sweep_once().announced_again == 0
 
 
-def test_an_object_deleted_before_it_was_read_is_set_aside(
-    ingestor: Ingestor, store: S3, dataset: Dataset
-) -> None:
+def test_an_object_deleted_before_it_was_read_is_set_aside(ingestor: Ingestor, store: S3, dataset: Dataset) -> None:
     put = store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/x.csv", CSV, {})
     ingestor.sweep_once()
     store._client.remove_object(BRONZE_BUCKET, put.key, version_id=put.version_id)
