@@ -63,9 +63,9 @@ def wait_until_settled(
 
 def stuck(stack: "Stack", backlog: Backlog, datasets: Sequence[str] | None = None) -> Outstanding:
     """Return the error that names what is held or failed."""
-    advice = "`medallion status` shows all of them; `medallion approve OBJECT` lets a held one through"
-    if not backlog.counts.get("held"):
-        advice = "`medallion status` shows all of them; failed ones are tried again at growing intervals"
+    advice = "`medallion status` shows all of them"
+    if backlog.counts.get("failed"):
+        advice += "; failed ones are tried again at growing intervals"
     return Outstanding("\n".join([f"left over: {backlog.sentence()}", *_named(stack, datasets), advice]))
 
 
