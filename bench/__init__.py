@@ -1,0 +1,1 @@
+"""Measurements of the pipeline on the machine at hand: `make bench`."""
