@@ -12,7 +12,6 @@ import logging
 import os
 import random
 import signal
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -137,10 +136,12 @@ class _Consumption:
 
     def _new_app(self) -> Any:
         settings = self._settings
+        scratch = settings.data_dir / "faust"  # must exist; faust makes empty folders in it, tables or not
+        scratch.mkdir(parents=True, exist_ok=True)
         app = faust.App(
             self._group,
             broker=";".join(f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")),
-            datadir=tempfile.gettempdir(),  # must exist; without tables nothing is written there
+            datadir=scratch,
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,
