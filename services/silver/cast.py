@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _BOOLEANS = {
     "0": False,
 }
 _INT64_MAX = 2**63 - 1
+_EXACT = Context(prec=76)  # Python's default of 28 digits would refuse decimals that PostgreSQL and Arrow hold
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,21 @@ def _fast(texts: pa.Array, column: Column) -> pa.Array | None:
         if pc.any(pc.starts_with(texts, "+")).as_py():
             texts = pc.utf8_ltrim(texts, "+")
         return texts.cast(pa.int64())
+    # Distinct amounts are many: reading each in Python takes five times as long as all the rest of the cast.
+    if (
+        column.type == "decimal"
+        and pc.all(pc.match_substring_regex(texts, _plain_decimal(column))).as_py() is not False
+    ):
+        return texts.cast(arrow_type(column))
     return None
+
+
+def _plain_decimal(column: Column) -> str:
+    """Return the pattern of decimals that fit the column for certain, whatever their digits."""
+    before = column.precision - column.scale
+    whole = rf"[0-9]{{1,{before}}}" if before > 0 else "0"
+    places = rf"(\.[0-9]{{1,{column.scale}}})?" if column.scale else ""
+    return rf"^[+-]?{whole}{places}$"
 
 
 def _by_distinct_value(texts: pa.Array, column: Column) -> pa.Array:
@@ -143,15 +158,16 @@ def read_integer(text: str, column: Column) -> int | None:  # noqa: ARG001
     return value if -_INT64_MAX - 1 <= value <= _INT64_MAX else None
 
 
-def _read_decimal(text: str, column: Column) -> Decimal | None:
+def read_decimal(text: str, column: Column) -> Decimal | None:
+    """Read a decimal of the column's digits and places, an exponent allowed; None where it is not one."""
     if not _NUMBER.fullmatch(text):
         return None
     try:
         value = Decimal(text)
-        rounded = value.quantize(Decimal(1).scaleb(-column.scale))
+        rounded = value.quantize(Decimal(1).scaleb(-column.scale), context=_EXACT)
     except InvalidOperation:
         return None
-    too_long = abs(value) >= Decimal(10) ** (column.precision - column.scale)
+    too_long = value.copy_abs() >= Decimal(10) ** (column.precision - column.scale)
     return None if rounded != value or too_long else rounded
 
 
@@ -193,7 +209,7 @@ def _read_json(text: str, column: Column) -> str | None:  # noqa: ARG001
 _READERS: Mapping[str, Callable[[str, Column], Any]] = {
     "text": lambda text, column: text,  # noqa: ARG005
     "integer": read_integer,
-    "decimal": _read_decimal,
+    "decimal": read_decimal,
     "double": _read_double,
     "boolean": _read_boolean,
     "date": _read_date,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.silver.cast import cast_column, read_integer
+from services.silver.cast import cast_column, read_decimal, read_integer
 from shared.dataset import Column
 
 
@@ -28,6 +28,20 @@ def values(texts: list[str | None], kind: str, **more: Any) -> list[Any]:
 @example(["9223372036854775807", "9223372036854775808", "-9223372036854775808"])
 def test_integers_cast_alike_vectorised_and_one_by_one(texts: list[str]) -> None:
     assert values(list(texts), "integer") == [read_integer(t, column("integer")) for t in texts]
+
+
+amounts = st.tuples(
+    st.sampled_from(["", "+", "-"]), st.text("0123456789", max_size=21), st.sampled_from(["", "."]),
+    st.text("0123456789", max_size=19), st.sampled_from(["", "", "", "e1", " "]),
+).map("".join)  # fmt: skip
+
+
+@given(amounts, st.sampled_from([(12, 2), (4, 4), (5, 0), (38, 18), (3, 4)]))
+@example("12345678901234567890.123456789012345678", (38, 18))
+@example("-0.00", (12, 2))
+def test_decimals_cast_alike_vectorised_and_one_by_one(text: str, digits: tuple[int, int]) -> None:
+    declared = {"precision": digits[0], "scale": digits[1]}
+    assert values([text], "decimal", **declared) == [read_decimal(text, column("decimal", **declared))]
 
 
 @pytest.mark.parametrize(
