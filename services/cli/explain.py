@@ -28,12 +28,10 @@ def explain(
     """
     from services.cli.connect import find_stack
     from services.cli.lineage import Explorer
-    from shared.catalog import load_catalog
-    from shared.models import load_models
+    from services.cli.serve import load_configuration
 
     stack = find_stack(data_dir)
-    catalog = load_catalog(stack.settings.dataset_dir)
-    models = load_models(stack.settings.sql_dir, catalog.datasets)
+    catalog, models = load_configuration(stack.settings)
     with stack.session("explain") as session:
         found = Explorer(session, catalog, models, rows).explain(model, keys)
     if not found["rows"] and not found.get("quarantined"):

@@ -18,13 +18,11 @@ def rebuild(
     Needed after you changed the model's SQL. Everything else is kept up to date by itself.
     """
     from services.cli.connect import find_stack
+    from services.cli.serve import load_configuration
     from services.gold.refresh import rebuild as rebuild_model
-    from shared.catalog import load_catalog
-    from shared.models import load_models
 
     stack = find_stack(data_dir)
-    catalog = load_catalog(stack.settings.dataset_dir)
-    models = load_models(stack.settings.sql_dir, catalog.datasets)
+    catalog, models = load_configuration(stack.settings)
     models[model]  # an unknown name is said before a connection is made
     with errors().status(f"Computing {model} …"), stack.session("rebuild") as session:
         session.rollback()

@@ -77,7 +77,7 @@ def table(
     from rich.text import Text
 
     numbers, unbroken = set(right), set(fixed)
-    made = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    made = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     made.title_justify, made.title_style = "left", "bold"
     for name in columns:
         made.add_column(
@@ -130,6 +130,13 @@ def short(text: str | None, length: int) -> str:
     """Return the text on one line, cut with an ellipsis where it is longer."""
     line = " ".join((text or "").split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def key_text(key: str, length: int) -> str:
+    """Return an object key for people: its dataset and its end, which holds the file's own name."""
+    head, _, rest = key.partition("/")
+    room = length - len(head) - 2
+    return key if len(key) <= length or not rest else f"{head}/…{rest[-room:]}"
 
 
 STATUS_STYLES: Mapping[str, str] = {

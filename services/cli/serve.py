@@ -12,7 +12,9 @@ from services.cli.output import complain, console, print_json, remark, table
 
 if TYPE_CHECKING:
     from services.stack import Stack
+    from shared.catalog import Catalog
     from shared.migrate import Migration
+    from shared.models import Models
     from shared.settings import Settings
 
 
@@ -42,6 +44,7 @@ def up(
 
     settings = load_settings(**({"data_dir": data_dir} if data_dir else {}))
     configure_logging("up", settings.log_format, settings.log_level)
+    load_configuration(settings)  # what is wrong there is said before anything starts
     remark(f"Starting the {stack} stack in {settings.data_dir} …")
     run_stack(
         settings, stack=stack, silver=silver, gold=gold, poll=not no_poll,
@@ -57,6 +60,15 @@ def prepare(settings: "Settings") -> None:
         complain(f"{difference}\n(left as it is; `medallion migrate` lists all of these)")
     create_buckets(settings)
     create_topics(settings)
+
+
+def load_configuration(settings: "Settings") -> tuple["Catalog", "Models"]:
+    """Read the dataset contracts and the gold models; raises ConfigurationError naming all that is wrong."""
+    from shared.catalog import load_catalog
+    from shared.models import load_models
+
+    catalog = load_catalog(settings.dataset_dir)
+    return catalog, load_models(settings.sql_dir, catalog.datasets)
 
 
 def create_buckets(settings: "Settings") -> None:
@@ -83,12 +95,9 @@ def create_topics(settings: "Settings") -> None:
 def apply_migrations(settings: "Settings") -> "Migration":
     """Apply what is missing in the database; raises ConfigurationError for wrong files, Unavailable."""
     from shared.adapters.postgres import Postgres
-    from shared.catalog import load_catalog
     from shared.migrate import migrate as apply
-    from shared.models import load_models
 
-    catalog = load_catalog(settings.dataset_dir)
-    models = load_models(settings.sql_dir, catalog.datasets)
+    catalog, models = load_configuration(settings)
     assert settings.database_url is not None
     with Postgres(settings.database_url.get_secret_value()).session("migrate") as session:
         return apply(session, settings.sql_dir, catalog, models)

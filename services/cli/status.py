@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from services.cli.options import DataDir, Json
-from services.cli.output import STATUS_STYLES, age, console, dictionaries, moment, print_json, short, table
+from services.cli.output import STATUS_STYLES, age, console, dictionaries, key_text, moment, print_json, short, table
 
 if TYPE_CHECKING:
     from services.cli.connect import Stack
@@ -64,13 +64,14 @@ def gather(stack: "Stack") -> dict[str, Any]:
 def _show_datasets(found: Mapping[str, Any]) -> None:
     rows = [
         (
-            one["dataset"], one["rows_live"], moment(one["newest_landed_at"]), age(one["landed_age_seconds"]),
-            _colored(one["last_status"]), _poll(one), one["quarantine_open"],
+            one["dataset"], one["rows_live"], moment(one["newest_landed_at"])[:16], _colored(one["last_status"]),
+            _poll(one), one["quarantine_open"],
         )
         for one in found["datasets"]
     ]  # fmt: skip
-    columns = ("dataset", "rows", "newest landed (UTC)", "age", "last object", "last poll", "quarantined")
-    console().print(table("Datasets", columns, rows, right=("rows", "age", "quarantined")))
+    columns = ("dataset", "rows", "newest landed", "last object", "last poll", "quarantined")
+    title = "Datasets [dim](times in UTC)[/]"
+    console().print(table(title, columns, rows, right=("rows", "quarantined"), fixed=columns[:4]))
 
 
 def _poll(one: Mapping[str, Any]) -> str:
@@ -106,7 +107,7 @@ def _show_workers(found: Mapping[str, Any]) -> None:
             one["service"], f"{one['pid']} on {one['host']}", age(one["age_seconds"]),
             f"{age(one['heartbeat_age_seconds'])} ago" if one["is_alive"]
             else _warn(f"silent for {age(one['heartbeat_age_seconds'])}"),
-            short(one["working_on"], 50) if one["working_on"] else "idle",
+            key_text(one["working_on"], 50) if one["working_on"] else "idle",
         )
         for one in found["workers"]
     ]  # fmt: skip
@@ -129,20 +130,20 @@ def runs_table(runs: list[dict[str, Any]], title: str | None) -> Any:
     """Return the table of passes over objects."""
     rows = [
         (
-            f"{age(one['age_seconds'])} ago", one["dataset"], _colored(one["outcome"]), one["rows_read"],
+            age(one["age_seconds"]), one["dataset"], _colored(one["outcome"]), one["rows_read"],
             one["rows_inserted"], one["rows_updated"], one["rows_deleted"], one["rows_quarantined"],
             f"{one['seconds']:.2f}",
         )
         for one in runs
     ]  # fmt: skip
-    columns = ("when", "dataset", "outcome", "read", "new", "changed", "removed", "quarantined", "seconds")
-    return table(title, columns, rows, right=columns[3:])
+    columns = ("ago", "dataset", "outcome", "read", "new", "changed", "removed", "bad", "seconds")
+    return table(title, columns, rows, right=(columns[0], *columns[3:]), fixed=columns)
 
 
 def _show_trouble(found: Mapping[str, Any]) -> None:
     if found["trouble"]:
         rows = [
-            (_colored(one["status"]), f"{age(one['age_seconds'])} ago", short(one["object_key"], 60),
+            (_colored(one["status"]), f"{age(one['age_seconds'])} ago", key_text(one["object_key"], 44),
              short(one["error_message"], 400))
             for one in found["trouble"]
         ]  # fmt: skip

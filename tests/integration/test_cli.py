@@ -87,9 +87,9 @@ def medallion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medallion]:
             stdout=log, stderr=log, env=environment(made.config_dir), cwd=ROOT,
         )  # fmt: skip
     deadline = time.monotonic() + START_SECONDS_MAX
-    while not is_running(made.data_dir):
-        assert process.poll() is None, (made.folder / "up.log").read_text()
-        assert time.monotonic() < deadline, (made.folder / "up.log").read_text()
+    while "Stop: Ctrl-C" not in (text := (made.folder / "up.log").read_text()):
+        assert process.poll() is None, text
+        assert time.monotonic() < deadline, text
         time.sleep(0.1)
     yield made
     process.send_signal(signal.SIGTERM)

@@ -33,7 +33,7 @@ def steps(found: Mapping[str, Any] | None, models: int, failure: str | None) -> 
     bronze = Step(True, f"landed {bytes_text(found['size_bytes'])}")
     if found["status"] not in FINISHED:
         seconds = f" {found['seconds']:.0f} s" if found["status"] == "processing" and found["seconds"] else ""
-        words = {"processing": "reading, checking, merging", "registered": "event sent"}
+        words = {"processing": "reading, checking, merging", "registered": "event sent, waiting for a worker"}
         return bronze, Step(False, words.get(found["status"], found["status"]) + seconds), nothing
     if found["status"] not in ("done", "superseded"):
         return bronze, Step(True, f"{found['status']}: {found['error_message']}"), Step(True, "unchanged")
