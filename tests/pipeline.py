@@ -129,6 +129,16 @@ class Pipeline:
             raise MedallionError(f"an object met a bug: {letters[-1][1]}")
         return statuses
 
+    def process_again(self, object_id: uuid.UUID) -> None:
+        """Run a finished object again, as a backfill does."""
+        self.session.execute(
+            "UPDATE bronze.ingestion_metadata SET status = 'registered', request = 'backfill', epoch = epoch + 1"
+            " WHERE object_id = %s AND status IN ('done', 'superseded')",
+            (object_id,),
+        )
+        self.session.commit()
+        self.process(object_id)
+
     def load(self, dataset: str, content: bytes | Path, disposition: str = "replace", day: float = 0) -> dict[str, Any]:
         """Land and process one file; return its row of the ledger."""
         object_id = self.land(dataset, content, disposition, day)

@@ -137,7 +137,9 @@ def _fast(texts: pa.Array, column: Column) -> pa.Array | None:
 def _plain_decimal(column: Column) -> str:
     """Return the pattern of decimals that fit the column for certain, whatever their digits."""
     before = column.precision - column.scale
-    whole = rf"[0-9]{{1,{before}}}" if before > 0 else "0"
+    if before < 0:
+        return "^$"
+    whole = rf"[0-9]{{1,{before}}}" if before else "0"
     places = rf"(\.[0-9]{{1,{column.scale}}})?" if column.scale else ""
     return rf"^[+-]?{whole}{places}$"
 

@@ -73,7 +73,7 @@ def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worke
             started_at = clock_timestamp(), finished_at = NULL
         WHERE object_id = %s
         RETURNING object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at,
-                  version, write_disposition, attempts, epoch, is_approved
+                  version, write_disposition, attempts, epoch, is_approved, request
         """,
         (worker_id, object_id),
     )[0]
@@ -108,12 +108,13 @@ def end_silent_holder(session: Session, settings: Settings, lock: int) -> None:
 def finish(session: Session, obj: ObjectVersion, status: str, counts: Counts, score: float | None, sha256: str) -> None:
     """Write the object's final state in the transaction of its effects; raises ClaimLost when the epoch moved on.
 
-    Row counts are those of the first completion.
+    Status and row counts are those of the first completion; later passes have their rows in processing_runs.
     """
     touched = session.execute(
         """
         UPDATE bronze.ingestion_metadata SET
-            status = %(status)s, error_message = NULL, finished_at = clock_timestamp(),
+            status = coalesce(completed_as, %(status)s), completed_as = coalesce(completed_as, %(status)s),
+            request = NULL, error_message = NULL, finished_at = clock_timestamp(),
             content_sha256 = coalesce(content_sha256, %(sha256)s),
             rows_read = coalesce(rows_read, %(read)s), rows_inserted = coalesce(rows_inserted, %(inserted)s),
             rows_updated = coalesce(rows_updated, %(updated)s), rows_unchanged = coalesce(rows_unchanged, %(unchanged)s),

@@ -46,7 +46,7 @@ def settle_good_keys(job: Job) -> None:
         f"""
         UPDATE {table} c SET _stale = false, _version = greatest(c._version, {job.version})
         FROM silver.key_facts f, seen s
-        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND f.bad_version < {job.version}
+        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND f.bad_version <= {job.version}
           AND c._key_hash = s.key_hash AND c._stale
         """,
         (dataset,),
@@ -54,7 +54,7 @@ def settle_good_keys(job: Job) -> None:
     job.session.execute(
         f"""
         UPDATE silver.key_facts f SET bad_version = NULL, floor_version = NULL FROM seen s
-        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND f.bad_version < {job.version}
+        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND f.bad_version <= {job.version}
         """,
         (dataset,),
     )

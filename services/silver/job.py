@@ -37,6 +37,7 @@ class ObjectVersion:
     attempts: int
     epoch: int
     is_approved: bool
+    request: str | None  # backfill or replay; None for the first load and its retries
 
     @property
     def is_snapshot(self) -> bool:

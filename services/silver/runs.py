@@ -38,7 +38,7 @@ def record_run(session: Session, run: Run) -> None:
             **counts,
             "object_id": run.obj.object_id,
             "dataset": run.obj.dataset,
-            "kind": "first" if run.obj.attempts == 1 else "retry",
+            "kind": run.obj.request or ("first" if run.obj.attempts == 1 else "retry"),
             "worker_id": run.worker_id,
             "outcome": run.outcome,
             "error": run.error_message,

@@ -153,6 +153,8 @@ def test_any_order_ends_as_the_fold_over_versions(
         for position in order:
             # One at a time, so that "older snapshots go first" does not undo the shuffle.
             counts.process(ids[position])
+            if rng.random() < 0.3:
+                counts.process_again(ids[rng.choice(order[: order.index(position) + 1])])
         rows, windowed, entries = state_of(counts, ids)
         expected_rows, expected_entries = fold(files)
         assert rows == expected_rows, order

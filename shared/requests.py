@@ -1,0 +1,52 @@
+"""What people ask of objects in the ledger; silver executes it like any other work.
+
+A request puts finished or held objects back to `registered`. Announcing them is the caller's, and the sweep's.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+from shared.errors import ConfigurationError
+from shared.events import ObjectRef
+from shared.ports import Session
+
+
+def backfill(session: Session, dataset: str, since: datetime | None = None) -> list[ObjectRef]:
+    """Ask for every object of a dataset that took effect, landed at `since` or later, to be run again; commits.
+
+    History is kept and the end state is the same, unless the contract has changed. Returns the objects, oldest first.
+    """
+    return _requested(
+        session,
+        """
+        UPDATE bronze.ingestion_metadata SET status = 'registered', request = 'backfill', attempts = 0, epoch = epoch + 1
+        WHERE dataset = %s AND status IN ('done', 'superseded') AND landed_at >= coalesce(%s, '-infinity')
+        RETURNING version, bucket, object_key, version_id
+        """,
+        (dataset, since),
+    )
+
+
+def approve(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
+    """Let a held object through; commits. Raises ConfigurationError when it is not held."""
+    refs = _requested(
+        session,
+        """
+        UPDATE bronze.ingestion_metadata SET status = 'registered', is_approved = true, error_message = NULL
+        WHERE object_id = %s AND status = 'held'
+        RETURNING version, bucket, object_key, version_id
+        """,
+        (object_id,),
+    )
+    if not refs:
+        found = session.rows("SELECT status FROM bronze.ingestion_metadata WHERE object_id = %s", (object_id,))
+        state = f"it is {found[0][0]}" if found else "the ledger does not know it"
+        raise ConfigurationError(f"object {object_id} is not held: {state}. `medallion status` lists the held ones")
+    return refs
+
+
+def _requested(session: Session, statement: str, params: Sequence[object]) -> list[ObjectRef]:
+    rows = sorted(session.rows(statement, params))
+    session.commit()
+    return [ObjectRef(bucket=bucket, key=key, version_id=version_id) for _, bucket, key, version_id in rows]
