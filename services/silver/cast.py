@@ -128,6 +128,7 @@ def _fast(texts: pa.Array, column: Column) -> pa.Array | None:
     # Distinct amounts are many: reading each in Python takes five times as long as all the rest of the cast.
     if (
         column.type == "decimal"
+        and column.scale <= column.precision
         and pc.all(pc.match_substring_regex(texts, _plain_decimal(column))).as_py() is not False
     ):
         return texts.cast(arrow_type(column))
@@ -137,8 +138,6 @@ def _fast(texts: pa.Array, column: Column) -> pa.Array | None:
 def _plain_decimal(column: Column) -> str:
     """Return the pattern of decimals that fit the column for certain, whatever their digits."""
     before = column.precision - column.scale
-    if before < 0:
-        return "^$"
     whole = rf"[0-9]{{1,{before}}}" if before else "0"
     places = rf"(\.[0-9]{{1,{column.scale}}})?" if column.scale else ""
     return rf"^[+-]?{whole}{places}$"

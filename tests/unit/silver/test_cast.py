@@ -39,6 +39,8 @@ amounts = st.tuples(
 @given(amounts, st.sampled_from([(12, 2), (4, 4), (5, 0), (38, 18), (3, 4)]))
 @example("12345678901234567890.123456789012345678", (38, 18))
 @example("-0.00", (12, 2))
+@example("0.1", (3, 4))
+@example("", (3, 4))
 def test_decimals_cast_alike_vectorised_and_one_by_one(text: str, digits: tuple[int, int]) -> None:
     declared = {"precision": digits[0], "scale": digits[1]}
     assert values([text], "decimal", **declared) == [read_decimal(text, column("decimal", **declared))]
