@@ -25,7 +25,9 @@ def show(stack: Stack) -> None:
         today = world(session, stack)
         engagement = session.rows(stack.query("demo_engagement"), {})
         findings = session.rows(stack.query("demo_findings"), {})
-    console().print(Columns([_world(today), _top(today), _engagement(engagement)], padding=(1, 5)))
+    console().print()
+    console().print(Columns([_world(today), _top(today), _engagement(engagement)], padding=(0, 5)))
+    console().print()
     console().print(_findings(findings))
 
 
