@@ -17,7 +17,7 @@ from services.silver.diff import halves
 
 # pgpq has no uuid, but a uuid travels as 16 bytes, as bytea of that length does.
 UUID_TYPE = pa.binary(16)
-_SLICE_ROWS = 32_768
+_SLICE_ROWS = 16_384  # a few of them wait for the server at a time
 _COPY_HEADER_BYTES, _COPY_TRAILER_BYTES = 19, 2
 
 
