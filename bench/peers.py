@@ -28,6 +28,7 @@ def measure_peers(settings: Settings, data: Path, folder: Path, figures: Figures
     with fresh_database(settings) as stage:
         for step in (PANDAS, PANDAS_AGAIN):
             figures.add(step, pandas_seconds(stage.session, final))
+        _assert_whole(stage.session, "public.covid")
     with fresh_database(settings) as stage:
         assert stage.settings.database_url is not None
         address = stage.settings.database_url.get_secret_value()
@@ -35,6 +36,14 @@ def measure_peers(settings: Settings, data: Path, folder: Path, figures: Figures
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
         for step, seconds in zip((DLT, DLT_AGAIN), done.stdout.split(), strict=True):
             figures.add(step, float(seconds))
+        _assert_whole(stage.session, "peer.covid")
+
+
+def _assert_whole(session: PostgresSession, table: str) -> None:
+    """Make sure that a peer did the whole work: rows, confirmed and deaths summed over the file."""
+    found = session.rows(f"SELECT count(*), sum(confirmed)::bigint, sum(deaths)::bigint FROM {table}")
+    session.rollback()
+    assert found == [(231_744, 118_939_403_514, 2_261_860_890)], f"{table} holds {found}"
 
 
 def _dlt_python(folder: Path) -> Path:
