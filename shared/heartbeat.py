@@ -6,9 +6,11 @@ import os
 import secrets
 import socket
 import threading
+import time
 import uuid
 
 from shared.errors import Unavailable
+from shared.metrics import HEARTBEAT, NO_METRICS, Metrics
 from shared.ports import Session, Warehouse
 from shared.settings import Settings
 
@@ -32,8 +34,8 @@ WHERE worker_id = %s
 class Heartbeat:
     """A thread that writes this process's row at every interval, on a connection of its own."""
 
-    def __init__(self, warehouse: Warehouse, settings: Settings, service: str) -> None:
-        self._warehouse = warehouse
+    def __init__(self, warehouse: Warehouse, settings: Settings, service: str, metrics: Metrics = NO_METRICS) -> None:
+        self._warehouse, self._metrics = warehouse, metrics
         self._interval_seconds = settings.heartbeat_interval_seconds
         self._service = service
         self._host = socket.gethostname()
@@ -94,6 +96,7 @@ class Heartbeat:
         row = (self._worker_id, self._service, self._host, os.getpid(), backend_pid, object_id)
         session.execute(_BEAT, row)
         session.commit()
+        self._metrics.note(HEARTBEAT, self._service, value=time.time())
 
     def _missed(self, error: Unavailable) -> None:
         fields = {"action": "heartbeat_missed", "worker_id": self._worker_id, "reason": str(error)}

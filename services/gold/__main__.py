@@ -8,6 +8,7 @@ from services.gold.service import Gold
 from services.gold.session import KeptSession
 from services.gold.upkeep import Upkeep
 from shared.adapters.kafka import KafkaBus
+from shared.adapters.monitor import Monitor
 from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import open_s3
 from shared.adapters.stream import consume
@@ -42,12 +43,14 @@ def _serve(settings: Settings) -> int:
     models = load_models(settings.sql_dir, catalog.datasets)
     warehouse = Postgres(settings.database_url.get_secret_value() if settings.database_url else "")
     bus, store = KafkaBus(settings.kafka_bootstrap_servers), open_s3(settings)
+    monitor = Monitor(settings, "gold", warehouse, store)
+    metrics = monitor.metrics
     # Two threads hold sessions with locks, so two hearts beat: whichever falls silent loses its session.
-    events, beside = Heartbeat(warehouse, settings, "gold"), Heartbeat(warehouse, settings, "gold-views")
+    events, beside = (Heartbeat(warehouse, settings, name, metrics) for name in ("gold", "gold-views"))
     upkeep_session = KeptSession(warehouse, "gold-views", partial(beside.working_on, None))
-    upkeep = Upkeep(upkeep_session, store, bus, models, settings)
+    upkeep = Upkeep(upkeep_session, store, bus, models, settings, metrics)
     session = KeptSession(warehouse, "gold", partial(events.working_on, None))
-    gold = Gold(session, bus, catalog, models, settings, refreshed=upkeep.wake)
+    gold = Gold(session, bus, catalog, models, settings, refreshed=upkeep.wake, metrics=metrics)
 
     def start() -> None:
         events.start()
@@ -60,12 +63,14 @@ def _serve(settings: Settings) -> int:
         beside.stop()
         events.stop()
         bus.close()
+        monitor.stop()
 
+    monitor.start()
     return consume(
         settings,
         group=GROUP,
         topic=SILVER_READY,
-        handle=gold.handle,
+        handle=monitor.following(SILVER_READY, gold.handle),
         service="gold",
         on_start=start,
         on_stop=stop,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from services.gold.announce import announce, announce_forgotten
 from services.gold.deadletter import bury_once
+from services.gold.measure import measure
 from services.gold.refresh import forget_unknown, rebuild_new, refresh_tables
 from services.gold.session import KeptSession
 from services.gold.transaction import Refreshed
@@ -12,6 +13,7 @@ from shared.catalog import Catalog
 from shared.deadletters import bury
 from shared.errors import Unavailable, UndecodableEvent
 from shared.events import read_silver_ready
+from shared.metrics import DEAD_LETTERS, NO_METRICS, Metrics
 from shared.models import Models
 from shared.ports import EventBus, Session
 from shared.retry import patiently
@@ -31,9 +33,10 @@ class Gold:
         models: Models,
         settings: Settings,
         refreshed: Callable[[], None] = lambda: None,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._session, self._bus, self._catalog, self._models = session, bus, catalog, models
-        self._retry_seconds = settings.retry_total_seconds
+        self._retry_seconds, self._metrics = settings.retry_total_seconds, metrics
         self._refreshed = refreshed  # called after tables changed: views and snapshots follow
         self._unsaid: list[list[Refreshed]] = []  # committed, but the broker was away
 
@@ -48,13 +51,14 @@ class Gold:
         except UndecodableEvent as error:
             with self._session.use() as session:
                 bury(session, SILVER_READY, raw, error)
+            self._metrics.count(DEAD_LETTERS, SILVER_READY)
             return
         self._guarded(self._refresh, raw, change.dataset)
 
     def _guarded(self, work: Callable[[], object], raw: bytes, dataset: str | None) -> None:
         """Do the work, waiting for servers that are away; what else fails becomes a dead letter."""
         try:
-            patiently(self._retry_seconds, work)
+            patiently(self._retry_seconds, work, self._metrics)
         except Unavailable:
             raise
         except Exception as error:
@@ -62,6 +66,7 @@ class Gold:
             log.exception("Gold could not be refreshed; its change sets stay pending.", extra=fields)
             with self._session.use() as session:
                 bury_once(session, raw, error, dataset)
+            self._metrics.count(DEAD_LETTERS, SILVER_READY)
 
     def _take_up(self) -> None:
         with self._session.use() as session:
@@ -86,6 +91,7 @@ class Gold:
         """Announce a refresh, and before it what could not be announced when the broker was away."""
         if done:
             self._unsaid.append(done)
+            measure(self._metrics, done)
             fields = {
                 "action": "refreshed",
                 **{one.model: one.rows_written + one.rows_deleted for one in done},

@@ -10,8 +10,10 @@ from pathlib import Path
 from services.gold import export, views
 from services.gold.announce import announce
 from services.gold.deadletter import bury_once
+from services.gold.measure import measure
 from services.gold.session import KeptSession
 from shared.errors import Unavailable
+from shared.metrics import NO_METRICS, RETRIES, Metrics
 from shared.models import Models
 from shared.ports import EventBus, ObjectStore
 from shared.settings import Settings
@@ -34,8 +36,10 @@ class Upkeep:
         bus: EventBus,
         models: Models,
         settings: Settings,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._session, self._store, self._bus, self._models = session, store, bus, models
+        self._metrics = metrics
         self._interval_seconds = settings.view_refresh_interval_seconds
         self._scratch: Path | None = settings.data_dir if settings.data_dir.is_dir() else None
         self._exported: dict[str, int] = {}
@@ -73,6 +77,7 @@ class Upkeep:
             self._failures = 0
             return pause
         except Unavailable as error:
+            self._metrics.count(RETRIES, error.server)
             log.warning("A server is away.", extra={"action": "upkeep_postponed", "reason": str(error)})
         except Exception as error:
             log.exception("Views or snapshots failed.", extra={"action": "upkeep_failed"})
@@ -92,6 +97,7 @@ class Upkeep:
                     pause = min(pause, self._interval_seconds)  # a refresh now would soon be repeated
                 elif done := views.refresh_view(session, self._models, view.model):
                     announce(session, self._bus, [done])
+                    measure(self._metrics, [done])
                     fields = {
                         "action": "view_refreshed",
                         "model": done.model,

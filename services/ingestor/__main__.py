@@ -4,18 +4,25 @@ import logging
 import signal
 import sys
 import threading
+import time
 from functools import partial
 
+from services.ingestor.measure import backlog_samples, measure_poll, measure_sweep, read_waiting
 from services.ingestor.schedule import Loop
 from services.ingestor.service import Ingestor
 from services.ingestor.webhook import Receiver, Webhook
 from shared.adapters.kafka import KafkaBus, topics
+from shared.adapters.monitor import Monitor
 from shared.adapters.postgres import Postgres
+from shared.adapters.probes import POSTGRESQL
 from shared.adapters.s3 import open_s3
 from shared.catalog import load_catalog
+from shared.dataset import Dataset
 from shared.errors import ConfigurationError
 from shared.events import ObjectRef
 from shared.heartbeat import Heartbeat
+from shared.metrics import Sample
+from shared.queries import load_query
 from shared.settings import BRONZE_BUCKET, Settings, load_settings
 from shared.telemetry import configure_logging
 
@@ -39,10 +46,13 @@ def build(settings: Settings) -> Ingestor:
 def run(settings: Settings, stop: threading.Event) -> None:
     """Poll, sweep and listen until `stop` is set."""
     ingestor = build(settings)
-    heartbeat = Heartbeat(ingestor.warehouse, settings, "ingestor")
+    monitor = Monitor(settings, "ingestor", ingestor.warehouse, ingestor.store)
+    monitor.metrics.ask(partial(_backlog, ingestor, monitor, load_query(settings.sql_dir, "backlog")))
+    heartbeat = Heartbeat(ingestor.warehouse, settings, "ingestor", monitor.metrics)
+    monitor.start()
     heartbeat.start()
-    sweep = Loop("sweep", settings.sweep_interval_seconds, partial(_sweep, ingestor))
-    loops = [sweep, *_polls(ingestor)]
+    sweep = Loop("sweep", settings.sweep_interval_seconds, partial(_sweep, ingestor, monitor), monitor.metrics)
+    loops = [sweep, *_polls(ingestor, monitor)]
     webhook = _webhook(ingestor, sweep)
     for loop in loops:
         loop.start()
@@ -53,19 +63,45 @@ def run(settings: Settings, stop: threading.Event) -> None:
     for loop in loops:
         loop.stop(JOIN_SECONDS / len(loops))
     heartbeat.stop()
+    monitor.stop()
     log.info("The ingestor has stopped.", extra={"action": "ingestor_stopped"})
 
 
-def _sweep(ingestor: Ingestor) -> None:
+def _sweep(ingestor: Ingestor, monitor: Monitor) -> None:
     ingestor.bus.ensure_topics(topics(ingestor.settings))  # a broker without memory may have lost them
-    ingestor.sweep_once()
+    began = time.monotonic()
+    result = ingestor.sweep_once()
+    measure_sweep(monitor.metrics, result, time.monotonic() - began)
+    monitor.health.progressed()
 
 
-def _polls(ingestor: Ingestor) -> list[Loop]:
+def _poll(ingestor: Ingestor, monitor: Monitor, dataset: Dataset) -> None:
+    measure_poll(monitor.metrics, ingestor.poll_once(dataset))
+    monitor.health.progressed()
+
+
+def _backlog(ingestor: Ingestor, monitor: Monitor, query: str) -> list[Sample]:
+    """Return what is waiting; nothing while the database is away, whose absence is a metric of its own."""
+    if not monitor.health.is_reachable(POSTGRESQL):
+        return []
+    try:
+        with ingestor.warehouse.session("ingestor-metrics") as session:
+            return backlog_samples(read_waiting(session, query))
+    except Exception as error:  # noqa: BLE001 - a page without the backlog is better than none
+        log.warning("The backlog could not be read.", extra={"action": "backlog_unread", "reason": str(error)})
+        return []
+
+
+def _polls(ingestor: Ingestor, monitor: Monitor) -> list[Loop]:
     if not ingestor.settings.poll_enabled:
         return []
     return [
-        Loop(f"poll {dataset.name}", dataset.source.poll_interval_seconds, partial(ingestor.poll_once, dataset))
+        Loop(
+            f"poll {dataset.name}",
+            dataset.source.poll_interval_seconds,
+            partial(_poll, ingestor, monitor, dataset),
+            monitor.metrics,
+        )
         for dataset in ingestor.catalog.datasets.values()
         if dataset.source is not None
     ]

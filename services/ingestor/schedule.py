@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from shared.errors import MedallionError, Unavailable
+from shared.metrics import NO_METRICS, RETRIES, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,11 @@ def pause_seconds(interval_seconds: float, failures: int, jitter: float) -> floa
 class Loop:
     """A task that runs at once, then at its interval (sooner if nudged or after a failure) until stopped."""
 
-    def __init__(self, name: str, interval_seconds: float, task: Callable[[], object]) -> None:
+    def __init__(
+        self, name: str, interval_seconds: float, task: Callable[[], object], metrics: Metrics = NO_METRICS
+    ) -> None:
         self._name, self._interval_seconds, self._task = name, interval_seconds, task
+        self._metrics = metrics
         self._wake, self._is_stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -59,6 +63,7 @@ class Loop:
         try:
             self._task()
         except Unavailable as error:
+            self._metrics.count(RETRIES, error.server)
             log.warning("A server is away; trying again.", extra={**fields, "reason": str(error)})
             return False
         except MedallionError as error:

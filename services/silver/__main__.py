@@ -4,6 +4,7 @@ import sys
 
 from services.silver.service import SilverService
 from shared.adapters.kafka import KafkaBus
+from shared.adapters.monitor import Monitor
 from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import open_s3
 from shared.adapters.stream import consume
@@ -27,20 +28,30 @@ def main() -> int:
     configure_logging("silver", settings.log_format, settings.log_level)
     assert settings.database_url is not None
     warehouse = Postgres(settings.database_url.get_secret_value())
-    worker = Heartbeat(warehouse, settings, "silver")
-    bus = KafkaBus(settings.kafka_bootstrap_servers)
+    store, bus = open_s3(settings), KafkaBus(settings.kafka_bootstrap_servers)
+    monitor = Monitor(settings, "silver", warehouse, store)
+    worker = Heartbeat(warehouse, settings, "silver", monitor.metrics)
     service = SilverService(
-        warehouse, open_s3(settings), bus, catalog, settings, worker,
-        lambda dataset: models_depending_on(models, dataset),
+        warehouse, store, bus, catalog, settings, worker,
+        lambda dataset: models_depending_on(models, dataset), monitor.metrics,
     )  # fmt: skip
+
+    def handle(raw: bytes) -> None:
+        patiently(settings.retry_total_seconds, lambda: service.handle(raw), monitor.metrics)
+
+    def stop() -> None:
+        worker.stop()
+        monitor.stop()
+
+    monitor.start()
     return consume(
         settings,
         group="silver",
         topic=BRONZE_READY,
-        handle=lambda raw: patiently(settings.retry_total_seconds, lambda: service.handle(raw)),
+        handle=monitor.following(BRONZE_READY, handle),
         service="silver",
         on_start=worker.start,
-        on_stop=worker.stop,
+        on_stop=stop,
     )
 
 

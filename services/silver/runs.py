@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.silver.job import Counts, ObjectVersion
+from shared.metrics import MERGE_SECONDS, READ_SECONDS, ROWS, Metrics
 from shared.ports import Session
+
+VERDICTS = ("inserted", "updated", "unchanged", "deleted", "quarantined", "duplicate", "superseded", "discarded")
 
 
 @dataclass(frozen=True)
@@ -47,3 +50,14 @@ def record_run(session: Session, run: Run) -> None:
             "started_at": run.started_at,
         },
     )
+
+
+def measure_run(metrics: Metrics, run: Run) -> None:
+    """Tell the metrics what a pass that loaded its object did, and how long it took."""
+    counts = vars(run.counts) if run.counts else {}
+    for verdict in VERDICTS:
+        if counts.get(verdict):
+            metrics.count(ROWS, run.obj.dataset, verdict, amount=counts[verdict])
+    for metric, seconds in ((READ_SECONDS, run.read_seconds), (MERGE_SECONDS, run.merge_seconds)):
+        if seconds is not None:
+            metrics.observe(metric, run.obj.dataset, seconds=seconds)

@@ -17,7 +17,7 @@ from services.silver.claim import Claim, claim, conclude, release
 from services.silver.job import ObjectVersion
 from services.silver.load import Merged, merge_object, read_object
 from services.silver.merge import Held
-from services.silver.runs import Run, record_run
+from services.silver.runs import Run, measure_run, record_run
 from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
 from shared.catalog import Catalog
 from shared.deadletters import bury
@@ -25,6 +25,7 @@ from shared.errors import ClaimLost, ObjectDamaged, ObjectGone, Rejected, Unavai
 from shared.events import ObjectRef, SilverChange, read_bronze_ready, silver_ready
 from shared.landing import database_now
 from shared.ledger import FINISHED, register
+from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
 from shared.settings import BRONZE_READY, SILVER_BUCKET, SILVER_READY, Settings
 
@@ -56,10 +57,11 @@ class SilverService:
         settings: Settings,
         worker: Worker,
         gold_models: Callable[[str], Sequence[str]],
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._warehouse, self._store, self._bus = warehouse, store, bus
         self._catalog, self._settings, self._worker = catalog, settings, worker
-        self._gold_models = gold_models
+        self._gold_models, self._metrics = gold_models, metrics
         self._sql = BatchSql()
         self._scratch = settings.data_dir / "scratch"
 
@@ -70,6 +72,7 @@ class SilverService:
                 refs = read_bronze_ready(raw)
             except UndecodableEvent as error:
                 bury(session, BRONZE_READY, raw, error)
+                self._metrics.count(DEAD_LETTERS, BRONZE_READY)
                 log.error("An event cannot be decoded.", extra={"action": "dead_letter", "reason": str(error)})
                 return
             for ref in refs:
@@ -99,7 +102,9 @@ class SilverService:
             return None
         self._worker.working_on(object_id, session.backend_pid)
         try:
-            return self._load(session, held)
+            status = self._load(session, held)
+            self._metrics.count(OBJECTS, held.obj.dataset, status)
+            return status
         except Unavailable:
             session.rollback()
             raise
@@ -148,6 +153,7 @@ class SilverService:
         reason = f"unexpected {type(error).__name__}: {error}"
         ref = ObjectRef(bucket=obj.bucket, key=obj.object_key, version_id=obj.version_id)
         bury(session, BRONZE_READY, ref.model_dump_json().encode(), error, obj.dataset, obj.object_id)
+        self._metrics.count(DEAD_LETTERS, BRONZE_READY)
         conclude(session, obj, "failed", reason)
         log.exception(
             "An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key}
@@ -180,6 +186,7 @@ class SilverService:
             )
             record_run(session, run)
             session.commit()
+        measure_run(self._metrics, run)
         log.info(
             "An object was loaded.",
             extra={
