@@ -2,7 +2,7 @@
 
 from services.stack.lifecycle import discard_data, embedded_stack, run_stack
 from services.stack.programs import connected_settings, settings_environment
-from services.stack.state import endpoints, is_running
+from services.stack.state import endpoints, is_running, monitors
 from services.stack.supervisor import Stack
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "embedded_stack",
     "endpoints",
     "is_running",
+    "monitors",
     "run_stack",
     "settings_environment",
 ]

@@ -31,6 +31,7 @@ class Child:
     answers: Callable[[int], bool] = lambda _: True
     clear_leftovers: Callable[[], None] = lambda: None
     is_server: bool = False
+    monitor: str = ""  # where it shows metrics and health: http://host:port
     phase: Phase = "down"
     failures: int = 0
     restarts: int = 0

@@ -14,8 +14,10 @@ from services.stack.process import Identity, end_strangers
 from services.stack.programs import (
     connected_settings,
     endpoint_environment,
+    monitor_ports,
     server_children,
     service_children,
+    service_modules,
 )
 from services.stack.servers import POSTGRES, remove_sockets, stack_endpoints
 from services.stack.signals import Interrupted, StopRequest, stop_requests
@@ -141,7 +143,9 @@ def _external(settings: Settings) -> Iterator[Stack]:
 
 
 def _launch_services(running: Stack, silver: int, gold: int, poll: bool) -> None:
-    running.launch(service_children(running.settings, running.data_dir, silver=silver, gold=gold, poll=poll))
+    modules = service_modules(silver, gold)
+    ports = monitor_ports(running.settings, running.data_dir, running.kind, list(modules))
+    running.launch(service_children(running.settings, running.data_dir, modules, ports, poll=poll))
 
 
 def clear_leftover_processes(data_dir: Path) -> list[Identity]:

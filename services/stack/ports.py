@@ -1,8 +1,8 @@
-"""Which loopback ports the embedded servers listen on: chosen once, then kept."""
+"""Which loopback ports the embedded servers and the services listen on: chosen once, then kept."""
 
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from shared.errors import ConfigurationError
 
@@ -57,12 +57,15 @@ def _occupied_by(name: str, port: int) -> tuple[int, ...]:
 
 
 def choose_ports(
-    kept: Mapping[str, int], is_free: Callable[[int], bool] = is_free, draw: Callable[[], int] = draw_port
+    kept: Mapping[str, int],
+    is_free: Callable[[int], bool] = is_free,
+    draw: Callable[[], int] = draw_port,
+    names: Sequence[str] = PORT_NAMES,
 ) -> dict[str, int]:
     """Return a free port by name, the kept one where it is free; ConfigurationError when none is left."""
     chosen: dict[str, int] = {}
     taken: set[int] = set()
-    for name in PORT_NAMES:
+    for name in names:
         for attempt in range(_DRAWS_MAX):
             port = kept[name] if attempt == 0 and name in kept else draw()
             wanted = _occupied_by(name, port)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from services.stack.children import Child
 from services.stack.process import Program
 from services.stack.servers import Server, kafka_server, postgres_server, s3_server
-from services.stack.state import Credentials
+from services.stack.state import SERVICE_PORTS_FILE, Credentials, settle_ports
 from shared.settings import Settings, load_settings
 
 _PREFIX = "MEDALLION_"
@@ -74,22 +74,37 @@ def _server_child(server: Server) -> Child:
     return Child(server.program, server.answers, server.clear_leftovers, is_server=True)
 
 
-def service_children(settings: Settings, data_dir: Path, *, silver: int, gold: int, poll: bool) -> list[Child]:
-    """Describe the services: one ingestor, and as many silver and gold workers as asked."""
-    modules = {
+def service_modules(silver: int, gold: int) -> dict[str, str]:
+    """Name the services: one ingestor, and as many silver and gold workers as asked."""
+    return {
         "ingestor": "services.ingestor",
         **{f"silver-{n}": "services.silver" for n in range(1, silver + 1)},
         **{f"gold-{n}": "services.gold" for n in range(1, gold + 1)},
     }
+
+
+def monitor_ports(settings: Settings, data_dir: Path, kind: str, names: Sequence[str]) -> dict[str, int]:
+    """Return on which port each service shows metrics and health: counted up from the configured one.
+
+    Without one (0), the embedded stack takes free ports and keeps them, beside external servers there are none.
+    """
+    if settings.metrics_port:
+        return {name: settings.metrics_port + index for index, name in enumerate(names)}
+    return settle_ports(data_dir, names, SERVICE_PORTS_FILE) if kind == "embedded" else {}
+
+
+def service_children(
+    settings: Settings, data_dir: Path, modules: Mapping[str, str], ports: Mapping[str, int], *, poll: bool
+) -> list[Child]:
+    """Describe the services by name, each with the port of its metrics and health where it has one."""
     environment = {**os.environ, **settings_environment(settings), **_python_path()}
     environment["MEDALLION_POLL_ENABLED"] = str(poll and settings.poll_enabled).lower()
     children = []
-    for index, (name, module) in enumerate(modules.items()):
-        own = dict(environment)
-        if settings.metrics_port:  # one port each, counted up from the configured one
-            own["MEDALLION_METRICS_PORT"] = str(settings.metrics_port + index)
-        command = (sys.executable, "-P", "-m", module)
-        children.append(Child(Program(name, command, own, Path.cwd(), log_path(data_dir, name))))
+    for name, module in modules.items():
+        port = ports.get(name, 0)
+        own = {**environment, "MEDALLION_METRICS_PORT": str(port)}
+        program = Program(name, (sys.executable, "-P", "-m", module), own, Path.cwd(), log_path(data_dir, name))
+        children.append(Child(program, monitor=f"http://{settings.bind_host}:{port}" if port else ""))
     return children
 
 

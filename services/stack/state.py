@@ -4,17 +4,18 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from services.stack.ports import choose_ports
+from services.stack.ports import PORT_NAMES, choose_ports
 from services.stack.process import Identity, is_same_process
 from shared.errors import ConfigurationError, Unavailable
 
-STATE_FILE, CREDENTIALS_FILE, PORTS_FILE, LOCK_FILE = "stack.json", "credentials.json", "ports.json", "lock"
+STATE_FILE, CREDENTIALS_FILE, LOCK_FILE = "stack.json", "credentials.json", "lock"
+PORTS_FILE, SERVICE_PORTS_FILE = "ports.json", "service-ports.json"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class State:
     is_ready: bool = False
     endpoints: Mapping[str, str] = field(default_factory=dict)
     processes: Mapping[str, Identity] = field(default_factory=dict)
+    monitors: Mapping[str, str] = field(default_factory=dict)  # by service: the address of its metrics and health
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def decode_state(text: str) -> State | None:
             is_ready=body["is_ready"],
             endpoints=dict(body["endpoints"]),
             processes={name: Identity.from_json(one) for name, one in body["processes"].items()},
+            monitors=dict(body.get("monitors", {})),  # an earlier release wrote none
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -123,11 +126,17 @@ def load_credentials(data_dir: Path) -> Credentials:
         raise ConfigurationError(f"{path} is damaged ({error}); restore it, or remove the whole data folder") from error
 
 
-def settle_ports(data_dir: Path) -> dict[str, int]:
-    """Return the stack's ports: the kept ones, except those that something else has taken meanwhile."""
-    path = data_dir / PORTS_FILE
+def monitors(data_dir: Path) -> dict[str, str]:
+    """Return where the services of a running stack show metrics and health, by name; empty without a stack."""
+    state = read_state(data_dir)
+    return dict(state.monitors) if state is not None and is_same_process(state.supervisor) else {}
+
+
+def settle_ports(data_dir: Path, names: Sequence[str] = PORT_NAMES, file_name: str = PORTS_FILE) -> dict[str, int]:
+    """Return ports by name: the kept ones, except those that something else has taken meanwhile."""
+    path = data_dir / file_name
     kept = {name: port for name, port in (_read_json(path) or {}).items() if isinstance(port, int)}
-    chosen = choose_ports(kept)
+    chosen = choose_ports(kept, names=names)
     if chosen != kept:
         write_private(path, json.dumps(chosen, indent=2) + "\n")
     return chosen

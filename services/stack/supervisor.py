@@ -148,7 +148,8 @@ class Stack:
     def _save(self) -> None:
         identities = {name: child.identity for name, child in self.children.items() if child.pid is not None}
         known = {name: identity for name, identity in identities.items() if identity is not None}
-        state = State(self._supervisor, self.kind, self._is_ready, self.endpoints, known)
+        monitors = {name: child.monitor for name, child in self.children.items() if child.monitor}
+        state = State(self._supervisor, self.kind, self._is_ready, self.endpoints, known, monitors)
         write_state(self.data_dir, state)
 
     def _save_if_possible(self) -> None:

@@ -26,6 +26,7 @@ STATE = State(
     is_ready=True,
     endpoints={"MEDALLION_S3_ENDPOINT": "127.0.0.1:15000"},
     processes={"postgres": SERVER},
+    monitors={"silver-1": "http://127.0.0.1:15001"},
 )
 
 
