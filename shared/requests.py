@@ -21,7 +21,7 @@ def backfill(session: Session, dataset: str, since: datetime | None = None) -> l
         session,
         """
         UPDATE bronze.ingestion_metadata SET status = 'registered', request = 'backfill', attempts = 0, epoch = epoch + 1
-        WHERE dataset = %s AND status IN ('done', 'superseded') AND landed_at >= coalesce(%s, '-infinity')
+        WHERE dataset = %s AND status IN ('done', 'superseded') AND landed_at >= coalesce(%s, '-infinity'::timestamptz)
         RETURNING version, bucket, object_key, version_id
         """,
         (dataset, since),
@@ -44,6 +44,50 @@ def approve(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
         state = f"it is {found[0][0]}" if found else "the ledger does not know it"
         raise ConfigurationError(f"object {object_id} is not held: {state}. `medallion status` lists the held ones")
     return refs
+
+
+# What cannot be replayed from its kept text: bytes that text cannot hold, cut records, and rows that a later line beat.
+NOT_REPLAYABLE = ("encoding", "nul", "too_long", "duplicate_key")
+
+
+def replay(
+    session: Session, dataset: str | None = None, rule: str | None = None, object_id: uuid.UUID | None = None
+) -> tuple[int, list[ObjectRef]]:
+    """Ask for open quarantined rows to be cast and checked again with today's contract; commits.
+
+    Returns how many rows are asked for, and their objects, oldest first.
+    """
+    rows = session.execute(
+        """
+        UPDATE silver.quarantine SET is_requested = true
+        WHERE status = 'open' AND dataset = coalesce(%s, dataset) AND object_id = coalesce(%s, object_id)
+          AND (%s::text IS NULL OR reasons @> jsonb_build_array(jsonb_build_object('rule', %s::text)))
+          AND NOT EXISTS (SELECT FROM jsonb_array_elements(reasons) r WHERE r->>'rule' = ANY(%s))
+        """,
+        (dataset, object_id, rule, rule, list(NOT_REPLAYABLE)),
+    )
+    refs = _requested(
+        session,
+        """
+        UPDATE bronze.ingestion_metadata m SET status = 'registered', request = 'replay', attempts = 0, epoch = epoch + 1
+        WHERE status IN ('done', 'superseded')
+          AND EXISTS (SELECT FROM silver.quarantine q WHERE q.object_id = m.object_id AND q.is_requested)
+        RETURNING version, bucket, object_key, version_id
+        """,
+        (),
+    )
+    return rows, refs
+
+
+def discard(session: Session, quarantine_ids: Sequence[int]) -> int:
+    """Set open quarantined rows aside for good; commits; return how many."""
+    discarded = session.execute(
+        "UPDATE silver.quarantine SET status = 'discarded', closed_at = clock_timestamp()"
+        " WHERE status = 'open' AND quarantine_id = ANY(%s)",
+        (list(quarantine_ids),),
+    )
+    session.commit()
+    return discarded
 
 
 def _requested(session: Session, statement: str, params: Sequence[object]) -> list[ObjectRef]:

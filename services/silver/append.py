@@ -26,8 +26,9 @@ def merge_append(job: Job) -> Touched:
         job.actions = np.full(job.file.good.rows, Action.SUPERSEDED, np.uint8)
         job.counts.superseded = job.file.good.rows
         return touched
-    # The object's own rows go too: a backfill writes them again.
-    _remove_rows_of_older_versions(job, touched)
+    if job.obj.request != "replay":
+        # The object's own rows go too: a backfill writes them again.
+        _remove_rows_of_older_versions(job, touched)
     job.actions = np.full(job.file.good.rows, Action.INSERT, np.uint8)
     job.counts.inserted = job.file.good.rows
     write_raw(job, job.file.good.batches())

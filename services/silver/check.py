@@ -84,9 +84,11 @@ class Checker:
         self._schema = good_schema(dataset)
         self._key = [c.name for c in dataset.columns if c.name in dataset.primary_key]
         self.tally = Tally()
+        self.header: tuple[str, ...] = ()
 
     def check(self, records: Records) -> Checked:
         """Cast, derive, check, score and hash one batch."""
+        self.header = records.header
         typed = cast(records.cells, self._dataset)
         batch = self._derived(typed.columns)
         held = {rule.name: self._held(batch, rule, values) for rule, values in self._rule_values(batch)}

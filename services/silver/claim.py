@@ -7,7 +7,7 @@ A claim is an advisory lock on the worker's own database session, so that it end
 import uuid
 from dataclasses import dataclass
 
-from services.silver.job import Counts, ObjectVersion
+from services.silver.job import Counts, FileRead, ObjectVersion
 from services.silver.state import lock_key
 from shared.errors import ClaimLost
 from shared.ports import Session
@@ -105,7 +105,9 @@ def end_silent_holder(session: Session, settings: Settings, lock: int) -> None:
     )
 
 
-def finish(session: Session, obj: ObjectVersion, status: str, counts: Counts, score: float | None, sha256: str) -> None:
+def finish(
+    session: Session, obj: ObjectVersion, status: str, counts: Counts, score: float | None, file: FileRead
+) -> None:
     """Write the object's final state in the transaction of its effects; raises ClaimLost when the epoch moved on.
 
     Status and row counts are those of the first completion; later passes have their rows in processing_runs.
@@ -115,7 +117,7 @@ def finish(session: Session, obj: ObjectVersion, status: str, counts: Counts, sc
         UPDATE bronze.ingestion_metadata SET
             status = coalesce(completed_as, %(status)s), completed_as = coalesce(completed_as, %(status)s),
             request = NULL, error_message = NULL, finished_at = clock_timestamp(),
-            content_sha256 = coalesce(content_sha256, %(sha256)s),
+            content_sha256 = coalesce(content_sha256, %(sha256)s), file_header = coalesce(file_header, %(header)s),
             rows_read = coalesce(rows_read, %(read)s), rows_inserted = coalesce(rows_inserted, %(inserted)s),
             rows_updated = coalesce(rows_updated, %(updated)s), rows_unchanged = coalesce(rows_unchanged, %(unchanged)s),
             rows_deleted = coalesce(rows_deleted, %(deleted)s),
@@ -123,14 +125,15 @@ def finish(session: Session, obj: ObjectVersion, status: str, counts: Counts, sc
             rows_duplicate = coalesce(rows_duplicate, %(duplicate)s),
             rows_superseded = coalesce(rows_superseded, %(superseded)s),
             rows_discarded = coalesce(rows_discarded, %(discarded)s),
-            data_quality_score = %(score)s
+            data_quality_score = coalesce(data_quality_score, %(score)s)
         WHERE object_id = %(object_id)s AND epoch = %(epoch)s AND status = 'processing'
         """,
         {
             **vars(counts),
             "status": status,
             "score": score,
-            "sha256": sha256,
+            "sha256": file.sha256,
+            "header": list(file.header) or None,
             "object_id": obj.object_id,
             "epoch": obj.epoch,
         },
@@ -139,17 +142,22 @@ def finish(session: Session, obj: ObjectVersion, status: str, counts: Counts, sc
         raise ClaimLost(f"object {obj.object_id} was taken over by another worker while this one processed it")
 
 
-def conclude(session: Session, obj: ObjectVersion, status: str, reason: str, rows_read: int | None = None) -> None:
-    """Record a verdict that changes no data (rejected, held, ignored, or registered again to be retried); commits."""
+def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> None:
+    """Record a verdict that changes no data (rejected, held, ignored, or registered again to be retried); commits.
+
+    An object that once came to its end keeps that status when a later pass over it fails.
+    """
     given_back = 1 if status == "registered" else 0
     session.execute(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = %s, error_message = %s, rows_read = coalesce(rows_read, %s), attempts = attempts - %s,
+        SET status = CASE WHEN %s = 'registered' THEN 'registered' ELSE coalesce(completed_as, %s) END,
+            error_message = %s, attempts = attempts - %s,
+            request = CASE WHEN %s = 'registered' THEN request END,
             finished_at = CASE WHEN %s = 'registered' THEN NULL ELSE clock_timestamp() END
         WHERE object_id = %s AND epoch = %s AND status = 'processing'
         """,
-        (status, reason, rows_read, given_back, status, obj.object_id, obj.epoch),
+        (status, status, reason, given_back, status, status, obj.object_id, obj.epoch),
     )
     session.commit()
 

@@ -303,7 +303,9 @@ class _Reader:
                 [json.dumps({n: values[r] for n, values in unknown}, ensure_ascii=False) for r in range(count)],
                 pa.string(),
             )
-        return Records(pa.RecordBatch.from_arrays(cells, names=names), lines, raw.text, rescued, None, broken)
+        return Records(
+            pa.RecordBatch.from_arrays(cells, names=names), lines, raw.text, rescued, None, broken, self._layout.names
+        )
 
 
 class _Scanner:
@@ -442,4 +444,5 @@ def _sliced(records: Records, batch_rows_max: int) -> Iterator[Records]:
             records.rescued.slice(offset, batch_rows_max) if records.rescued is not None else None,
             None,
             records.broken if offset == 0 else [],
+            records.header,
         )

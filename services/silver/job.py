@@ -1,10 +1,9 @@
 """What the steps of one merge share: the object, what was read of it, and the dataset's state under the lock."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -49,11 +48,12 @@ class ObjectVersion:
 class FileRead:
     """An object read, cast and checked: its good rows, its bad rows and what was counted."""
 
-    path: Path
+    raw_of: Callable[[set[int]], dict[int, str]]  # texts of given lines as delivered
     good: Spool
     bad: Spool
     tally: Tally
     sha256: str
+    header: tuple[str, ...] = ()  # of a CSV file
 
 
 @dataclass(frozen=True)

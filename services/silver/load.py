@@ -14,7 +14,8 @@ from services.silver.claim import end_silent_holder, finish
 from services.silver.job import Counts, FileRead, Job, ObjectVersion
 from services.silver.late import merge_late
 from services.silver.merge import merge_keyed
-from services.silver.reread import read_records
+from services.silver.replay import close_replayed
+from services.silver.reread import raw_of_lines, read_records
 from services.silver.spool import Spool
 from services.silver.state import has_new_day, load_state, lock_dataset, save_state
 from services.silver.touched import Touched
@@ -70,7 +71,9 @@ def read_object(
             raise AssertionError(
                 f"{tally.rows_read} records were read, but {good.rows} good and {bad.rows} bad ones kept"
             )
-        yield FileRead(path, good, bad, tally, sha256)
+        yield FileRead(
+            lambda lines: raw_of_lines(path, dataset, settings, lines), good, bad, tally, sha256, checker.header
+        )
 
 
 def merge_object(
@@ -99,8 +102,10 @@ def merge_object(
     status = "superseded" if is_superseded else "done"
     change_set_id = _note_changes(job, touched, gold_models(dataset.name))
     save_state(job, is_late)
+    if obj.request == "replay":
+        close_replayed(job)
     _log_quality(job)
-    finish(session, obj, status, job.counts, _score(file), file.sha256)
+    finish(session, obj, status, job.counts, _score(file), file)
     session.commit()
     return Merged(status, job.counts, change_set_id, job)
 

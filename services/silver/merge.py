@@ -16,7 +16,6 @@ from services.silver.check import BAD_SCHEMA
 from services.silver.decide import counted, decide, good_key_hashes
 from services.silver.diff import Action
 from services.silver.job import Job
-from services.silver.reread import raw_of_lines
 from services.silver.rewindow import rewindow
 from services.silver.touched import Touched
 from services.silver.window import compute, sorted_by_series
@@ -63,6 +62,8 @@ def merge_keyed(job: Job) -> Touched:
 
 def refuse_if_too_bad(job: Job, conflicts: int) -> None:
     """Raise Rejected when the share of bad rows is above the contract's limit, or a `reject` rule is broken."""
+    if job.obj.request == "replay":
+        return  # the file was accepted; these are its bad rows
     tally, limits = job.file.tally, job.dataset.limits
     bad = tally.rows_bad + conflicts
     for rule in job.dataset.rules:
@@ -282,7 +283,7 @@ def keep_bad_rows(job: Job, actions: Any) -> None:
 def _conflicts(job: Job, actions: Any) -> Iterator[pa.RecordBatch]:
     """Yield rows of keys that the object holds again, later and different, as bad rows."""
     lines = np.concatenate([b.column("_line_number").to_numpy() for b in job.selected(actions, Action.CONFLICT)])
-    raw = raw_of_lines(job.file.path, job.dataset, job.settings, set(lines.tolist()))
+    raw = job.file.raw_of(set(lines.tolist()))
     reason = {
         "rule": "duplicate_key",
         "column": None,

@@ -27,6 +27,7 @@ class Records:
     rescued: pa.Array | None = None  # JSON text of values the contract does not know, NULL where none
     documents: pa.Array | None = None  # the record as JSON text, for JSON sources
     broken: list[Broken] = field(default_factory=list)
+    header: tuple[str, ...] = ()  # of a CSV file: the names, as they stand there
 
     @property
     def count(self) -> int:

@@ -17,6 +17,7 @@ from services.silver.claim import Claim, claim, conclude, release
 from services.silver.job import ObjectVersion
 from services.silver.load import Merged, merge_object, read_object
 from services.silver.merge import Held
+from services.silver.replay import as_merge, read_kept
 from services.silver.runs import Run, measure_run, record_run
 from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
 from shared.catalog import Catalog
@@ -168,7 +169,12 @@ class SilverService:
             conclude(session, obj, "superseded", reason)
             return "superseded"
         session.commit()
-        with read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch) as file:
+        if obj.request == "replay":
+            obj = as_merge(obj)
+            reading = read_kept(session, dataset, obj, self._settings, self._sql, self._scratch)
+        else:
+            reading = read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch)
+        with reading as file:
             read_seconds = time.perf_counter() - clock
             self._let_older_snapshots_go_first(session, obj)
             merged = merge_object(session, dataset, obj, file, self._settings, self._sql, self._gold_models)

@@ -176,9 +176,9 @@ QUARANTINE_COLUMNS = (
 
 def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -> int:
     """Keep bad rows whole, with their reasons; batches have BAD_SCHEMA. A backfill finds its rows there already."""
+    names = ", ".join(QUARANTINE_COLUMNS)
     job.session.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS bad_rows (LIKE silver.quarantine) ON COMMIT DROP;"
-        "ALTER TABLE bad_rows ALTER quarantine_id DROP NOT NULL, ALTER created_at DROP NOT NULL"
+        f"CREATE TEMP TABLE IF NOT EXISTS bad_rows ON COMMIT DROP AS SELECT {names} FROM silver.quarantine WITH NO DATA"
     )
 
     def rows() -> Iterator[pa.RecordBatch]:
@@ -198,7 +198,6 @@ def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -
             yield pa.RecordBatch.from_arrays(columns, names=list(QUARANTINE_COLUMNS))
 
     written = copy_rows(job.session, "bad_rows", QUARANTINE_COLUMNS, rows())
-    names = ", ".join(QUARANTINE_COLUMNS)
     job.session.execute(
         f"INSERT INTO silver.quarantine ({names}) SELECT {names} FROM bad_rows ON CONFLICT (object_id, line_number)"
         " DO UPDATE SET reasons = excluded.reasons, key = excluded.key, key_hash = excluded.key_hash;"
