@@ -76,7 +76,7 @@ def _problem(path: Path, node: yaml.Node | None, error: dict[str, Any]) -> str:
     location = tuple(part for part in error["loc"] if part not in ("csv", "json"))
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        message = "no such field; see `medallion validate --help` or the other datasets for those there are"
+        message = "no such field here; remove it, or look at config/datasets/covid.yaml for those there are"
     elif error["type"] == "missing":
         message = "is missing; add it"
     return f"{path}:{_line_of(node, location)}: {'.'.join(map(str, location)) or 'dataset'}: {message}"

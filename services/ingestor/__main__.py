@@ -115,7 +115,14 @@ def _webhook(ingestor: Ingestor, sweep: Loop) -> Webhook | None:
     def discover(ref: ObjectRef) -> None:
         ingestor.discover(ref, "event")
 
-    webhook = Webhook(settings.bind_host, settings.webhook_port, BRONZE_BUCKET, Receiver(discover, sweep.nudge))
+    try:
+        webhook = Webhook(settings.bind_host, settings.webhook_port, BRONZE_BUCKET, Receiver(discover, sweep.nudge))
+    except OSError as error:
+        log.warning(
+            "The webhook cannot listen; dropped files are found by the sweep. Free MEDALLION_WEBHOOK_PORT or change it.",
+            extra={"action": "no_webhook", "port": settings.webhook_port, "reason": str(error)},
+        )
+        return None
     webhook.start()
     return webhook
 
