@@ -69,8 +69,8 @@ def register_known(
         """
         INSERT INTO bronze.ingestion_metadata
             (object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, source_url,
-             landed_at, version, write_disposition, discovered_by, status, error_message, announced_at, finished_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(),
+             landed_at, version, write_disposition, discovered_by, status, error_message, finished_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
                 CASE WHEN %s = 'ignored' THEN clock_timestamp() END)
         ON CONFLICT (object_id) DO NOTHING
         """,

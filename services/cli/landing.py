@@ -142,13 +142,12 @@ def _land_one(session: Any, store: "ObjectStore", catalog: "Catalog", landing: "
 
 def _announce(session: Any, bus: Any, info: Any) -> bool:
     """Send the event; False when the broker is away, which the sweep makes good."""
-    from shared.events import ObjectRef, bronze_ready
-    from shared.landing import database_now
-    from shared.settings import BRONZE_READY
+    from shared.announce import announce
+    from shared.events import ObjectRef
 
     ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
     try:
-        bus.publish(BRONZE_READY, ref.key, bronze_ready(ref, database_now(session)))
+        announce(session, bus, ref)
     except Unavailable:
         return False
     return True

@@ -28,14 +28,15 @@ from services.ingestor.sources import (
     local_path,
 )
 from services.ingestor.web import Request, fetch_web
+from shared.announce import announce
 from shared.catalog import Catalog
 from shared.dataset import Dataset, Source
 from shared.errors import ConfigurationError, Unavailable
-from shared.events import ObjectRef, bronze_ready
+from shared.events import ObjectRef
 from shared.landing import Landing, database_now, land
 from shared.ledger import Discovery, Registration, register, register_known
 from shared.ports import EventBus, ObjectInfo, ObjectStore, Session, Warehouse
-from shared.settings import BRONZE_READY, Settings
+from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Ingestor:
         with self.warehouse.session("ingestor-discover") as session:
             found = register(session, self.store, self.catalog, ref, discovered_by)
             if found is not None and found.is_new and found.status == "registered":
-                announce(session, self.bus, ref)
+                try_to_announce(session, self.bus, ref)
         return found
 
     def _poll_folder(self, dataset: Dataset, source: Source) -> PollResult:
@@ -131,7 +132,9 @@ class Ingestor:
             record_poll(session, _landed_poll(dataset, url, started_at, fetched, info))
             found = register_known(session, self.store, self.catalog, info, "poll")
             if found is not None and found.is_new:
-                announce(session, self.bus, ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id))
+                try_to_announce(
+                    session, self.bus, ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
+                )
         fields = {
             "dataset": dataset.name,
             "object_key": info.key,
@@ -201,10 +204,10 @@ class Ingestor:
             return database_now(session)
 
 
-def announce(session: Session, bus: EventBus, ref: ObjectRef) -> bool:
+def try_to_announce(session: Session, bus: EventBus, ref: ObjectRef) -> bool:
     """Send BronzeReady for an object; a broker that is away is no failure: the sweep announces it again."""
     try:
-        bus.publish(BRONZE_READY, ref.key, bronze_ready(ref, database_now(session)))
+        announce(session, bus, ref)
     except Unavailable as error:
         fields = {"action": "announce_failed", "object_key": ref.key, "reason": str(error)}
         log.warning("An object could not be announced; the sweep will try again.", extra=fields)

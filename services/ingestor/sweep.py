@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from services.ingestor import unfinished
+from shared.announce import announce
 from shared.catalog import Catalog
 from shared.errors import ObjectGone
 from shared.events import ObjectRef, bronze_ready, silver_ready
@@ -106,7 +107,7 @@ def _enter(session: Session, catalog: Catalog, store: ObjectStore, bus: EventBus
     if found is None or not found.is_new:
         return False
     if found.status == "registered":
-        bus.publish(BRONZE_READY, ref.key, bronze_ready(ref, database_now(session)))
+        announce(session, bus, ref)
     return True
 
 

@@ -62,7 +62,7 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
             SELECT object_id FROM bronze.ingestion_metadata o, progress
             WHERE (
                 o.status IN ('registered', 'processing')
-                AND o.announced_at < clock_timestamp() - CASE
+                AND coalesce(o.announced_at, '-infinity') < clock_timestamp() - CASE
                     WHEN is_made THEN least(
                         greatest(%(after)s * interval '1 second', o.announced_at - o.registered_at),
                         %(after)s * %(growth)s * interval '1 second')
