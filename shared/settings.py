@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     # Logs and metrics.
     log_format: Literal["json", "text"] = Field("text", description="Log lines as JSON or as text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
-    metrics_port: int = Field(0, ge=0, le=65535, description="Port of metrics and health of a service; 0 serves none.")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of metrics and health; 0: none, in the embedded stack a free one each."
+    )
     bind_host: str = Field("127.0.0.1", description="Address on which services listen (webhook, metrics, health).")
 
     # Ingestor.
@@ -122,6 +124,10 @@ class Settings(BaseSettings):
     )
     attempts_max: int = Field(5, ge=1, description="Deaths on one object before it is `failed`.")
     retry_total_seconds: float = Field(60, gt=0, description="How long a worker retries while a server is away.")
+
+    watchdog_seconds: float = Field(
+        60, ge=0, description="A consumer with backlog that does nothing for so long ends itself; 0: never."
+    )
 
     # Kafka.
     bronze_ready_partitions: int = Field(8, ge=1, description="Partitions of bronze-ready: the most silver workers.")

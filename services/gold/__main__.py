@@ -16,6 +16,7 @@ from shared.catalog import load_catalog
 from shared.errors import ConfigurationError, Unavailable
 from shared.heartbeat import Heartbeat
 from shared.models import load_models
+from shared.queries import load_query
 from shared.settings import SILVER_READY, Settings, load_settings
 from shared.telemetry import configure_logging
 
@@ -65,6 +66,13 @@ def _serve(settings: Settings) -> int:
         bus.close()
         monitor.stop()
 
+    query, tables = load_query(settings.sql_dir, "overdue_gold"), [model.name for model in models.tables]
+
+    def overdue(idle_seconds: float) -> int:
+        parameters = {"after": settings.watchdog_seconds, "idle": idle_seconds, "tables": tables}
+        with warehouse.session("gold-watchdog") as session:
+            return int(session.rows(query, parameters)[0][0])
+
     monitor.start()
     return consume(
         settings,
@@ -74,6 +82,7 @@ def _serve(settings: Settings) -> int:
         service="gold",
         on_start=start,
         on_stop=stop,
+        overdue=overdue,
     )
 
 

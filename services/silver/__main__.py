@@ -12,6 +12,7 @@ from shared.catalog import load_catalog
 from shared.errors import ConfigurationError
 from shared.heartbeat import Heartbeat
 from shared.models import load_models, models_depending_on
+from shared.queries import load_query
 from shared.retry import patiently
 from shared.settings import BRONZE_READY, load_settings
 from shared.telemetry import configure_logging
@@ -43,6 +44,13 @@ def main() -> int:
         worker.stop()
         monitor.stop()
 
+    query = load_query(settings.sql_dir, "overdue_silver")
+
+    def overdue(idle_seconds: float) -> int:
+        after, silence = settings.watchdog_seconds, settings.heartbeat_silence_seconds
+        with warehouse.session("silver-watchdog") as session:
+            return int(session.rows(query, {"after": after, "idle": idle_seconds, "silence": silence})[0][0])
+
     monitor.start()
     return consume(
         settings,
@@ -52,6 +60,7 @@ def main() -> int:
         service="silver",
         on_start=worker.start,
         on_stop=stop,
+        overdue=overdue,
     )
 
 

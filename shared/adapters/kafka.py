@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic
+from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic, OffsetSpec
 from kafka.errors import (
     IncompatibleBrokerVersion,
     InvalidPartitionsError,
@@ -73,6 +73,18 @@ class KafkaBus:
                 return ""
             found = admin.describe_topics([topic])
             return str(found[0].get("topic_id") or "") if found else ""
+
+    def lag(self, group: str, topic: str, partitions: Collection[int]) -> int:
+        """Return how many messages of these partitions a group has not acknowledged yet."""
+        wanted = [TopicPartition(topic, number) for number in partitions]
+        if not wanted:
+            return 0
+        with self._lock, self._kept_admin() as admin:
+            acknowledged = admin.list_group_offsets({group: wanted}).get(group, {})
+            first = admin.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.EARLIEST))
+            last = admin.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST))
+        starts = {one: acknowledged[one].offset if one in acknowledged else -1 for one in wanted}
+        return sum(max(last[one].offset - max(starts[one], first[one].offset), 0) for one in wanted)
 
     def publish(self, topic: str, key: str, value: bytes) -> None:
         """Send one event and wait until the broker has it."""

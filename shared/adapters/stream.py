@@ -12,17 +12,20 @@ import logging
 import os
 import random
 import signal
-import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 import faust
 from faust.transport.drivers import aiokafka as driver
 
 from shared.adapters.kafka import KafkaBus, topics
+from shared.adapters.offload import in_daemon_thread
 from shared.errors import Unavailable
 from shared.settings import Settings
+from shared.watchdog import Backlog, Look, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ ExitStatus = Literal[0, 1, 3]
 
 DRAIN_SECONDS_MAX = 3.5  # on SIGTERM, for the message under way; the supervisor waits 6 s in all
 LEAVE_SECONDS_MAX = 1.0  # for the last commit and for leaving the group, each
+BITE_SECONDS_MAX = 12.0  # for all of an orderly end; beyond it the process is ended as it is
 # faust asks the broker to hold a fetch for 1.5 s. Kafka answers as soon as a message is there; Tansu 0.6
 # looks only at half of that time, which costs 0.3 s a message. Measured at 20 ms: 3 to 17 ms.
 FETCH_WAIT_MS = 20
@@ -68,19 +72,22 @@ def consume(
     group: str,
     topic: str,
     handle: Handle,
-    service: str,
+    service: str,  # noqa: ARG001 - said by the logs' formatter
     on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
+    overdue: Callable[[float], int] = lambda _: 0,
 ) -> ExitStatus:
     """Call `handle` for every message of a topic, one at a time, until SIGTERM or SIGINT; return the status.
 
     `handle` deals with its own failures. When it raises, its message stays unacknowledged and the status is 3
     for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it
-    and is restarted. Must run in the main thread, which receives the signals.
+    and is restarted. So is a consumer that stands still for `watchdog_seconds` although there is work (status 1):
+    messages on its partitions, or what `overdue` counts in the ledger, given the seconds for which it has been
+    idle; that may raise Unavailable. Must run in the main thread, which receives the signals.
     """
     # Thirty lines a second while the broker is away say less than the one of the watch on it.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    consumption = _Consumption(settings, group, topic, handle, service)
+    consumption = _Consumption(settings, group, topic, handle, overdue)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
@@ -100,13 +107,16 @@ def consume(
 class _Consumption:
     """One run of a consumer, from waiting for the broker to leaving the group."""
 
-    def __init__(self, settings: Settings, group: str, topic: str, handle: Handle, service: str) -> None:
+    def __init__(
+        self, settings: Settings, group: str, topic: str, handle: Handle, overdue: Callable[[float], int]
+    ) -> None:
         self._settings, self._group, self._topic = settings, group, topic
-        self._handle, self._service = handle, service
+        self._handle, self._overdue = handle, overdue
         self._bus = KafkaBus(settings.kafka_bootstrap_servers)
         self._stop = asyncio.Event()  # somebody wants an end: a signal, a failure, the watch on the broker
         self._idle = asyncio.Event()  # no message is under way
         self._idle.set()
+        self._handled_count, self._idle_since_seconds = 0, time.monotonic()
         self._status: ExitStatus = 0
         self._identity = ""
         self._app: Any = None
@@ -122,8 +132,11 @@ class _Consumption:
             await asyncio.to_thread(on_start)
         self._app = self._new_app()
         watches = [asyncio.create_task(self._run_app()), asyncio.create_task(self._watch_broker())]
+        watchdog = Watchdog(self._settings.watchdog_seconds, self._look, partial(self._bitten, loop))
+        watchdog.start()
         log.info("Consuming.", extra={"action": "consume_started", "topic": self._topic, "group": self._group})
         await self._stop.wait()
+        watchdog.stop()
         is_clean = await self._leave()
         for task in watches:
             task.cancel()
@@ -171,7 +184,7 @@ class _Consumption:
     async def _handled(self, value: bytes) -> bool:
         self._idle.clear()
         try:
-            await _in_daemon_thread(self._handle, value)
+            await in_daemon_thread(self._handle, value)
         except Unavailable as error:
             self._fail(3, "A message was not handled: a server is away. It will be delivered again.", error)
             return False
@@ -179,8 +192,35 @@ class _Consumption:
             self._fail(1, "A message was not handled: an unexpected error. It will be delivered again.", error)
             return False
         finally:
+            self._idle_since_seconds = time.monotonic()
             self._idle.set()
+        self._handled_count += 1
         return True
+
+    def _look(self) -> Look:
+        """Say what the watchdog's thread sees; servers are asked only while no message is under way."""
+        handled, is_busy = self._handled_count, not self._idle.is_set()
+        return Look(time.monotonic(), handled, is_busy, None if is_busy else self._backlog())
+
+    def _backlog(self) -> Backlog | None:
+        limit_seconds = self._settings.watchdog_seconds
+        idle_seconds = time.monotonic() - self._idle_since_seconds
+        try:
+            partitions = [tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topic]
+            lag = self._bus.lag(self._group, self._topic, partitions)
+            overdue = self._overdue(idle_seconds) if not lag and idle_seconds >= limit_seconds else 0
+        except Unavailable:
+            return None  # whoever works without it retries, then ends by itself
+        return Backlog(lag, overdue)
+
+    def _bitten(self, loop: asyncio.AbstractEventLoop, backlog: str) -> None:
+        """End this consumer, in order if the event loop still turns, else at once."""
+        sentence = f"This consumer stands still although there is work ({backlog}); leaving it to a restart."
+        loop.call_soon_threadsafe(self._fail, 1, sentence)
+        time.sleep(BITE_SECONDS_MAX)
+        log.critical(sentence, extra={"action": "watchdog_bit", "topic": self._topic})
+        logging.shutdown()
+        os._exit(1)
 
     def _fail(self, status: ExitStatus, sentence: str, error: Exception | None = None) -> None:
         if self._stop.is_set():
@@ -252,32 +292,6 @@ class _Consumption:
                 is_clean = False
                 log.warning("Leaving the group failed.", extra={"action": "leave_failed", "reason": repr(error)})
         return is_clean
-
-
-async def _in_daemon_thread(function: Handle, value: bytes) -> None:
-    """Run a function off the event loop, in a thread that cannot keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-
-    def work() -> None:
-        try:
-            function(value)
-            error: BaseException | None = None
-        except BaseException as raised:  # noqa: BLE001 - handed to the event loop, whatever it is
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits for this message any more
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=work, name="handle", daemon=True).start()
-    await done
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
