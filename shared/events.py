@@ -44,6 +44,16 @@ class GoldRefresh(_Data):
     rows_written: dict[str, int]
 
 
+class DeadLetter(_Data):
+    """What was set aside, and where the whole of it is: a row of bronze.dead_letters."""
+
+    dead_letter_id: int
+    topic: str
+    reason: str
+    dataset: str | None = None
+    object_id: str | None = None
+
+
 class CloudEvent(BaseModel):
     """The CloudEvents envelope, attributes as the specification names them."""
 
@@ -51,7 +61,7 @@ class CloudEvent(BaseModel):
     specversion: Literal["1.0"] = "1.0"
     id: str
     source: str
-    type: Literal["medallion.bronze.ready", "medallion.silver.ready", "medallion.gold.ready"]
+    type: Literal["medallion.bronze.ready", "medallion.silver.ready", "medallion.gold.ready", "medallion.dead.letter"]
     subject: str
     time: datetime
     datacontenttype: str = "application/json"
@@ -89,6 +99,12 @@ def gold_ready(refresh: GoldRefresh, time: datetime) -> bytes:
     """Encode GoldReady: models were refreshed from these change sets."""
     identity = "\n".join([*refresh.models, *refresh.change_set_ids])
     return _event("medallion.gold.ready", "medallion/gold", ",".join(refresh.models), time, refresh, identity)
+
+
+def dead_letter(letter: DeadLetter, time: datetime) -> bytes:
+    """Encode DeadLetter: an event or object was set aside. The id depends on the letter alone."""
+    subject = letter.dataset or letter.topic
+    return _event("medallion.dead.letter", "medallion", subject, time, letter, str(letter.dead_letter_id))
 
 
 def read_bronze_ready(raw: bytes) -> Sequence[ObjectRef]:

@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     watchdog_seconds: float = Field(
         60, ge=0, description="A consumer with backlog that does nothing for so long ends itself; 0: never."
     )
+    stop_objects_min: int = Field(
+        3,
+        ge=1,
+        description="A worker stops after so many objects or events in a row that met a bug or were unreadable.",
+    )
+    stop_datasets_min: int = Field(2, ge=1, description="Those must be of at least so many datasets; else it goes on.")
 
     # Kafka.
     bronze_ready_partitions: int = Field(8, ge=1, description="Partitions of bronze-ready: the most silver workers.")

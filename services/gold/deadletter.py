@@ -3,13 +3,13 @@
 import logging
 
 from shared.deadletters import bury
-from shared.ports import Session
+from shared.ports import EventBus, Session
 from shared.settings import SILVER_READY
 
 log = logging.getLogger(__name__)
 
 
-def bury_once(session: Session, raw: bytes, error: Exception, dataset: str | None) -> None:
+def bury_once(session: Session, bus: EventBus, raw: bytes, error: Exception, dataset: str | None) -> None:
     """Keep an event and the error that it met; the same error again on the dataset is an attempt."""
     log.warning("An event became a dead letter.", extra={"action": "dead_letter", "reason": str(error)})
     again = session.execute(
@@ -22,4 +22,4 @@ def bury_once(session: Session, raw: bytes, error: Exception, dataset: str | Non
     )
     session.commit()
     if not again:
-        bury(session, SILVER_READY, raw, error, dataset)
+        bury(session, bus, SILVER_READY, raw, error, dataset)

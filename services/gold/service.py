@@ -50,7 +50,7 @@ class Gold:
             change = read_silver_ready(raw)
         except UndecodableEvent as error:
             with self._session.use() as session:
-                bury(session, SILVER_READY, raw, error)
+                bury(session, self._bus, SILVER_READY, raw, error)
             self._metrics.count(DEAD_LETTERS, SILVER_READY)
             return
         self._guarded(self._refresh, raw, change.dataset)
@@ -65,7 +65,7 @@ class Gold:
             fields = {"action": "refresh_failed", "dataset": dataset}
             log.exception("Gold could not be refreshed; its change sets stay pending.", extra=fields)
             with self._session.use() as session:
-                bury_once(session, raw, error, dataset)
+                bury_once(session, self._bus, raw, error, dataset)
             self._metrics.count(DEAD_LETTERS, SILVER_READY)
 
     def _take_up(self) -> None:

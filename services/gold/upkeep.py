@@ -82,7 +82,7 @@ class Upkeep:
         except Exception as error:
             log.exception("Views or snapshots failed.", extra={"action": "upkeep_failed"})
             with suppress(Unavailable), self._session.use() as session:
-                bury_once(session, b"", error, None)
+                bury_once(session, self._bus, b"", error, None)
         self._failures += 1
         return min(2.0**self._failures, FAILURE_PAUSE_SECONDS_MAX)
 

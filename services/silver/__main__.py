@@ -35,6 +35,7 @@ def main() -> int:
     service = SilverService(
         warehouse, store, bus, catalog, settings, worker,
         lambda dataset: models_depending_on(models, dataset), monitor.metrics,
+        monitor.health.say_stopped,
     )  # fmt: skip
 
     def handle(raw: bytes) -> None:

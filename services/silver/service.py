@@ -29,6 +29,7 @@ from shared.ledger import FINISHED, register
 from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
 from shared.settings import BRONZE_READY, SILVER_BUCKET, SILVER_READY, Settings
+from shared.stops import Brake, of_event, of_object
 
 log = logging.getLogger("silver")
 
@@ -59,21 +60,25 @@ class SilverService:
         worker: Worker,
         gold_models: Callable[[str], Sequence[str]],
         metrics: Metrics = NO_METRICS,
+        say_stopped: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._warehouse, self._store, self._bus = warehouse, store, bus
         self._catalog, self._settings, self._worker = catalog, settings, worker
         self._gold_models, self._metrics = gold_models, metrics
+        self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
         self._sql = BatchSql()
         self._scratch = settings.data_dir / "scratch"
 
     def handle(self, raw: bytes) -> None:
         """Deal with one message of bronze-ready; raises Unavailable only, when a server is away."""
+        self._brake.wait()
         with self._warehouse.session(f"silver-{self._worker.worker_id}") as session:
             try:
                 refs = read_bronze_ready(raw)
             except UndecodableEvent as error:
-                bury(session, BRONZE_READY, raw, error)
+                bury(session, self._bus, BRONZE_READY, raw, error)
                 self._metrics.count(DEAD_LETTERS, BRONZE_READY)
+                self._brake.failed(session, of_event(raw, error))
                 log.error("An event cannot be decoded.", extra={"action": "dead_letter", "reason": str(error)})
                 return
             for ref in refs:
@@ -105,6 +110,8 @@ class SilverService:
         try:
             status = self._load(session, held)
             self._metrics.count(OBJECTS, held.obj.dataset, status)
+            if status in ("done", "superseded"):
+                self._brake.succeeded()
             return status
         except Unavailable:
             session.rollback()
@@ -153,9 +160,10 @@ class SilverService:
         """Write a dead letter for an unexpected exception and mark the object failed."""
         reason = f"unexpected {type(error).__name__}: {error}"
         ref = ObjectRef(bucket=obj.bucket, key=obj.object_key, version_id=obj.version_id)
-        bury(session, BRONZE_READY, ref.model_dump_json().encode(), error, obj.dataset, obj.object_id)
+        bury(session, self._bus, BRONZE_READY, ref.model_dump_json().encode(), error, obj.dataset, obj.object_id)
         self._metrics.count(DEAD_LETTERS, BRONZE_READY)
         conclude(session, obj, "failed", reason)
+        self._brake.failed(session, of_object(obj.object_id, obj.dataset, error))
         log.exception(
             "An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key}
         )
