@@ -136,7 +136,7 @@ def read_silver_ready(raw: bytes) -> SilverChange:
 def _json(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UndecodableEvent(f"not JSON: {error}") from error
     if not isinstance(body, dict):
         raise UndecodableEvent(f"a JSON object was expected, not {type(body).__name__}")

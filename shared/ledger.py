@@ -7,7 +7,7 @@ failed is tried again alone at growing intervals.
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from shared.catalog import Catalog
@@ -17,6 +17,8 @@ from shared.ports import ObjectInfo, ObjectStore, Session
 from shared.version import drop_landed_at, object_id, version_of
 
 Discovery = Literal["event", "sweep", "poll", "cli"]
+
+FIRST_YEAR = 1970  # versions count microseconds from its beginning
 
 FINISHED = ("done", "superseded", "rejected", "ignored")
 
@@ -52,6 +54,18 @@ def register(
     except ObjectGone:
         return None
     return register_known(session, store, catalog, info, discovered_by)
+
+
+def release_unclaimed(session: Session, catalog: Catalog) -> int:
+    """Forget ignored objects whose key a dataset claims by now, so that the sweep finds them as new; commits."""
+    ignored = session.rows(
+        "SELECT object_id, object_key FROM bronze.ingestion_metadata WHERE status = 'ignored' AND dataset IS NULL"
+    )
+    claimed = [object_id for object_id, key in ignored if catalog.for_key(key)]
+    if claimed:
+        session.execute("DELETE FROM bronze.ingestion_metadata WHERE object_id = ANY(%s)", (claimed,))
+    session.commit()
+    return len(claimed)
 
 
 def register_known(
@@ -99,17 +113,27 @@ def _landed(store: ObjectStore, info: ObjectInfo) -> tuple[datetime, datetime, i
     A listing is needed for drops only: `stat` gives whole seconds on every server, listings give more on some,
     and versions of one key that share a second are told apart by their place in it.
     """
-    declared = info.metadata.get(LANDED_AT)
-    if declared:
-        try:
-            return datetime.fromisoformat(declared), info.last_modified, 0
-        except ValueError:
-            pass  # someone else's metadata of the same name: treat the object as a drop
+    declared = declared_landing(info.metadata.get(LANDED_AT, ""))
+    if declared is not None:
+        return declared, info.last_modified, 0
     versions = [v for v in _of_key(store.versions(info.bucket, info.key), info.key) if not v.is_delete_marker]
     for age, listed in enumerate(versions):
         if listed.version_id == info.version_id:
             return drop_landed_at(listed.last_modified), listed.last_modified, len(versions) - 1 - age
     return drop_landed_at(info.last_modified), info.last_modified, 0
+
+
+def declared_landing(text: str) -> datetime | None:
+    """Read a landed-at time, UTC where it names no zone; None for what is no time from 1970 on.
+
+    Such metadata is someone else's: the object counts as a drop.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.year >= FIRST_YEAR else None
 
 
 def _of_key(versions: Iterable[ObjectInfo], key: str) -> Iterable[ObjectInfo]:

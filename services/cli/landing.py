@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.announce import announce_one
 from services.cli.options import DataDir, Json
 from services.cli.output import bytes_text, console, errors, print_json, remark
-from shared.errors import ConfigurationError, Unavailable
+from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from services.cli.connect import Stack
@@ -46,7 +47,7 @@ def land(
     from shared.adapters.s3 import open_s3
     from shared.catalog import load_catalog
 
-    moment = _moment(landed_at)
+    moment = moment_of(landed_at, "--landed-at")
     _check_files(files, moment)
     stack = find_stack(data_dir)
     catalog = load_catalog(stack.settings.dataset_dir)
@@ -60,16 +61,22 @@ def land(
         console().print(f"{one['object_id']}  {one['object_key']}", soft_wrap=True, markup=False)
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment_of(text: str | None, option: str) -> datetime | None:
+    """Return the time that an option gives; raises ConfigurationError when it is none."""
     if text is None:
         return None
+    from shared.ledger import FIRST_YEAR
+
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(
-            f"--landed-at: {text!r} is no time; write it as 2022-04-16 or 2022-04-16T06:00:00+00:00"
+            f"{option}: {text!r} is no time; write it as 2022-04-16 or 2022-04-16T06:00:00+00:00"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.year < FIRST_YEAR:
+        raise ConfigurationError(f"--landed-at: {text!r} is before {FIRST_YEAR}, where the order of versions begins")
+    return moment
 
 
 def _check_files(files: Sequence[Path], moment: datetime | None) -> None:
@@ -109,6 +116,7 @@ def _land_all(
 ) -> list[dict[str, Any]]:
     """Land, register and announce each file; show progress where there is much of it."""
     from shared.adapters.kafka import KafkaBus
+    from shared.events import ObjectRef
 
     total = sum(landing.path.stat().st_size for landing in landings)
     bus, landed, is_announced = KafkaBus(stack.settings.kafka_bootstrap_servers), [], True
@@ -118,7 +126,8 @@ def _land_all(
         advance = _progress(cleanup, total) if total >= PROGRESS_FROM_BYTES else lambda _: None
         for landing in landings:
             info, found = _land_one(session, store, catalog, landing)
-            is_announced = is_announced and _announce(session, bus, info)
+            ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
+            is_announced = is_announced and announce_one(session, bus, ref)
             landed.append(
                 {"object_id": str(found.object_id), "object_key": info.key, "version_id": info.version_id,
                  "dataset": landing.dataset.name, "write_disposition": landing.write_disposition,
@@ -138,19 +147,6 @@ def _land_one(session: Any, store: "ObjectStore", catalog: "Catalog", landing: "
     found = register_known(session, store, catalog, info, "cli")
     assert found is not None  # what was just stored is no delete marker
     return info, found
-
-
-def _announce(session: Any, bus: Any, info: Any) -> bool:
-    """Send the event; False when the broker is away, which the sweep makes good."""
-    from shared.announce import announce
-    from shared.events import ObjectRef
-
-    ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
-    try:
-        announce(session, bus, ref)
-    except Unavailable:
-        return False
-    return True
 
 
 def _progress(cleanup: ExitStack, total: int) -> Any:

@@ -16,7 +16,7 @@ from shared.catalog import Catalog
 from shared.errors import ObjectGone
 from shared.events import ObjectRef, bronze_ready, silver_ready
 from shared.landing import database_now
-from shared.ledger import register
+from shared.ledger import register, release_unclaimed
 from shared.ports import EventBus, ObjectInfo, ObjectStore, Session, Warehouse
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, SILVER_READY, Settings
 from shared.version import object_id
@@ -47,6 +47,7 @@ def sweep_once(
 ) -> SweepResult:
     """Register and announce what the ledger lacks, announce the unfinished again; raises Unavailable."""
     with warehouse.session("ingestor-sweep") as session:
+        release_unclaimed(session, catalog)
         missing = unfinished.waiting_objects(session, BRONZE_BUCKET)
         listed, unknown = _compare(session, store.versions(BRONZE_BUCKET), missing)
         registered = sum(_enter(session, catalog, store, bus, info) for info in oldest_first(unknown))
@@ -103,7 +104,13 @@ def _known(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
 
 def _enter(session: Session, catalog: Catalog, store: ObjectStore, bus: EventBus, info: ObjectInfo) -> bool:
     ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
-    found = register(session, store, catalog, ref, "sweep")
+    try:
+        found = register(session, store, catalog, ref, "sweep")
+    except (ValueError, TypeError, OverflowError) as error:  # one odd object must not hide the others
+        session.rollback()
+        fields = {"action": "register_failed", "object_key": info.key, "reason": str(error)}
+        log.exception("An object cannot be registered.", extra=fields)
+        return False
     if found is None or not found.is_new:
         return False
     if found.status == "registered":

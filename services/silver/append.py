@@ -7,7 +7,7 @@ from services.silver.diff import Action
 from services.silver.job import Job
 from services.silver.merge import keep_bad_rows, refuse_if_too_bad
 from services.silver.touched import Touched
-from services.silver.write import clean_batch, write_clean, write_raw
+from services.silver.write import clean_batch, write_clean, write_quarantine, write_raw
 
 _SAME_KEY = "bucket = %s AND object_key = %s AND object_id <> %s"
 
@@ -25,6 +25,8 @@ def merge_append(job: Job) -> Touched:
     if is_superseded:
         job.actions = np.full(job.file.good.rows, Action.SUPERSEDED, np.uint8)
         job.counts.superseded = job.file.good.rows
+        if job.file.bad.rows:
+            write_quarantine(job, job.file.bad.batches(), "superseded")
         return touched
     if job.obj.request != "replay":
         # The object's own rows go too: a backfill writes them again.
@@ -54,5 +56,12 @@ def _remove_rows_of_older_versions(job: Job, touched: Touched) -> None:
         INSERT INTO removed_rows SELECT * FROM gone
         """,
         (job.obj.object_id, job.obj.bucket, job.obj.object_key, job.obj.object_id),
+    )
+    job.session.execute(
+        f"""
+        UPDATE silver.quarantine SET status = 'superseded', closed_at = now()
+        WHERE status = 'open' AND object_id IN (SELECT object_id FROM bronze.ingestion_metadata WHERE {_SAME_KEY})
+        """,
+        (job.obj.bucket, job.obj.object_key, job.obj.object_id),
     )
     touched.add_query(job.session, "removed_rows")

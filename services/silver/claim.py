@@ -96,10 +96,11 @@ def end_silent_holder(session: Session, settings: Settings, lock: int) -> None:
     session.rows(
         """
         SELECT pg_terminate_backend(l.pid)
-        FROM pg_locks l JOIN bronze.workers w ON w.backend_pid = l.pid
+        FROM pg_locks l JOIN bronze.workers w ON w.backend_pid = l.pid JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
           AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
           AND w.heartbeat_at < clock_timestamp() - make_interval(secs => %s)
+          AND w.heartbeat_at > a.backend_start  -- process ids come back: an old row may carry a new session's
         """,
         (lock, settings.heartbeat_silence_seconds),
     )

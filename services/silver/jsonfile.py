@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -14,7 +15,24 @@ from shared.errors import Rejected
 
 _SPACE = " \t\r\n"
 # Numbers keep the digits they were delivered with; casting decides what they are.
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+_DIGITS_MAX, _EXPONENT_DIGITS_MAX = 1_000, 2
+# A batch ends at so many characters, however few elements that is: memory follows from it.
+BATCH_CHARACTERS_MAX = 16_777_216
+
+
+class _Unusable(str):
+    """A number that other readers of JSON, PostgreSQL among them, do not take: NaN, Infinity, 1e999, 5,000 digits."""
+
+
+def _number(text: str) -> str:
+    mantissa, _, exponent = text.lower().partition("e")
+    is_wild = len(mantissa) > _DIGITS_MAX or len(exponent.lstrip("+-")) > _EXPONENT_DIGITS_MAX
+    return _Unusable(text) if is_wild else text
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_Unusable)
+# Only texts that match can hold something unusable; looking into the values costs more.
+_SUSPICIOUS = re.compile(r"NaN|Infinity|[eE][+-]?[0-9]{3}|[0-9]{1000}|\\u0000|\x00|\\u[dD][89a-fA-F]")
 
 
 def read_json(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max: int) -> Iterator[Records]:
@@ -25,7 +43,7 @@ def read_json(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max
     batch = _Batch(dataset)
     for number, (text, value) in enumerate(_elements(_Text(file, block_bytes), dataset), start=1):
         batch.add(number, text, value)
-        if batch.size >= batch_rows_max:
+        if batch.size >= batch_rows_max or batch.characters >= BATCH_CHARACTERS_MAX:
             yield batch.records()
             batch = _Batch(dataset)
     if batch.size:
@@ -139,6 +157,7 @@ class _Batch:
         self._values: list[dict[str, Any]] = []
         self._numbers: list[int] = []
         self._broken: list[Broken] = []
+        self.characters = 0
 
     @property
     def size(self) -> int:
@@ -146,6 +165,7 @@ class _Batch:
 
     def add(self, number: int, text: str, value: Any) -> None:
         """Take an element in, or note why it cannot be a record."""
+        self.characters += len(text)
         problem = self._problem(text, value)
         if problem:
             self._broken.append(Broken(number, text_of(text.encode("utf-8", "surrogatepass")), *problem))
@@ -157,13 +177,12 @@ class _Batch:
     def _problem(self, text: str, value: Any) -> tuple[str, str] | None:
         if not isinstance(value, dict):
             return "malformed", f"an object was expected, not {type(value).__name__}"
-        if "\\u0000" in text or "\x00" in text:
-            return "nul", "a NUL character; text cannot hold it"
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            return "encoding", "half a surrogate pair; text cannot hold it"
-        return None
+        if len(text) > self._dataset.limits.record_bytes_max:
+            return (
+                "too_long",
+                f"longer than {self._dataset.limits.record_bytes_max:,} characters (limits.record_bytes_max)",
+            )
+        return _unusable(value) if _SUSPICIOUS.search(text) else None
 
     def records(self) -> Records:
         """Return what was gathered as columns of text."""
@@ -184,6 +203,20 @@ class _Batch:
             pa.array(texts, pa.string()),
             self._broken,
         )
+
+
+def _unusable(value: Any) -> tuple[str, str] | None:
+    """Return why a value cannot be kept in PostgreSQL: a NUL, half a surrogate pair, a number out of all bounds."""
+    if isinstance(value, _Unusable):
+        return "number", f"{shortened(value)} is no number that JSON allows or a database takes"
+    if isinstance(value, str):
+        if "\x00" in value:
+            return "nul", "a NUL character; text cannot hold it"
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return "encoding", "half a surrogate pair; text cannot hold it"
+        return None
+    parts = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, dict) else []
+    return next((problem for part in parts if (problem := _unusable(part))), None)
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:

@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
-import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.extras
 
@@ -28,30 +27,31 @@ _SESSION_OPTIONS = " ".join(
         "application_name={name}",
     )
 )
-_GONE = (
-    psycopg2.OperationalError,
-    psycopg2.InterfaceError,
-    psycopg2.errors.AdminShutdown,
-    psycopg2.errors.CrashShutdown,
-    psycopg2.errors.CannotConnectNow,
-)
-_CONFLICTS = (
-    psycopg2.errors.DeadlockDetected,
-    psycopg2.errors.SerializationFailure,
-    psycopg2.errors.LockNotAvailable,
-)
+# What passes when tried again, by SQLSTATE. The driver's own classes will not do: it counts "program limit exceeded"
+# (54, a row that no index takes) among its OperationalErrors, and such a row never passes.
+_PASSING_CLASSES = ("08", "53", "57", "58")  # connection, resources, operator intervention, system error
+_PASSING = ("40001", "40P01", "55P03", "25P03")  # serialization, deadlock, lock timeout, idle transaction ended
 COPY_CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise Unavailable for lost connections, deadlocks and lock timeouts: all of them pass when tried again."""
+    """Raise Unavailable for lost connections, deadlocks and the like: what passes when tried again."""
     try:
         yield
-    except (*_CONFLICTS, *_GONE) as error:
+    except psycopg2.Error as error:
+        if not _passes(error):
+            raise
         raise Unavailable(
             "PostgreSQL", str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         ) from error
+
+
+def _passes(error: psycopg2.Error) -> bool:
+    """Say whether an error is about the server and not about the statement; without a SQLSTATE it is the connection's."""
+    if error.pgcode is None:
+        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+    return error.pgcode in _PASSING or error.pgcode.startswith(_PASSING_CLASSES)
 
 
 class _ChunkReader(io.RawIOBase):

@@ -55,6 +55,9 @@ def decode_metadata(value: str) -> str:
         return value
 
 
+BAD_REQUEST = 400
+
+
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
     """Raise ObjectGone for versions that are not there, ConfigurationError for refusals, else Unavailable."""
@@ -66,7 +69,11 @@ def _translated(what: str) -> Iterator[None]:
             raise ObjectGone(f"{what} is not in the object store ({error.code})") from error
         if error.code in _REFUSED:
             raise ConfigurationError(_refused(what, str(error.code))) from error
+        if status == BAD_REQUEST:
+            raise ObjectGone(f"{what} cannot be an object: {error.code}") from error
         raise Unavailable("object store", f"{what}: {error.code} ({status})") from error
+    except ValueError as error:  # minio-py's own checks: a name that no store takes
+        raise ObjectGone(f"{what} cannot be an object: {error}") from error
     except (ServerError, InvalidResponseError) as error:
         raise Unavailable("object store", f"{what}: {str(error)[:300]}") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
