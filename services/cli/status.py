@@ -3,11 +3,27 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from services.cli.options import DataDir, Json
-from services.cli.output import STATUS_STYLES, age, console, dictionaries, key_text, moment, print_json, short, table
+from services.cli.output import (
+    STATUS_STYLES,
+    age,
+    complain,
+    console,
+    dictionaries,
+    key_text,
+    moment,
+    print_json,
+    short,
+    table,
+)
 
 if TYPE_CHECKING:
     from services.cli.connect import Stack
+    from shared.health import Server
+
+UNREACHABLE = 3  # exit status
 
 RUNS_SHOWN = 5
 TROUBLE_SHOWN = 5
@@ -30,24 +46,50 @@ RUN_COLUMNS = (
 
 
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show datasets, backlog, workers, last runs and what needs attention, on one screen."""
+    """Show datasets, backlog, workers, last runs and what needs attention, on one screen.
+
+    Says which server cannot be reached, and exits with 3 then; without the database that is all.
+    """
     from services.cli.connect import find_stack
+    from shared.adapters.probes import POSTGRESQL
 
     stack = find_stack(data_dir)
-    found = gather(stack)
+    away = unreachable(stack)
+    found = {} if any(server.name == POSTGRESQL for server in away) else gather(stack)
     if as_json:
-        print_json(found)
-        return
-    console().print(f"[bold]medallion[/] on {stack.origin}")
+        print_json({**found, "unreachable": {server.name: server.reason for server in away}})
+    elif found:
+        console().print(f"[bold]medallion[/] on {stack.origin}")
+        _show(found)
+    for server in away:
+        complain(server.sentence)
+    if away:
+        raise typer.Exit(UNREACHABLE)
+
+
+def unreachable(stack: "Stack") -> list["Server"]:
+    """Return the servers that do not answer now, after at most a few seconds."""
+    from shared.adapters.probes import server_checks
+    from shared.adapters.s3 import open_s3
+    from shared.health import look_once
+
+    checks = server_checks(stack.settings, stack.warehouse, open_s3(stack.settings))
+    return [server for server in look_once(checks) if server.away_since is not None]
+
+
+def _show(found: Mapping[str, Any]) -> None:
     _show_datasets(found)
     _show_backlog(found)
     _show_workers(found)
+    _show_monitors(found)
     _show_runs(found)
     _show_trouble(found)
 
 
 def gather(stack: "Stack") -> dict[str, Any]:
     """Return everything that `status` shows, as plain data; raises Unavailable."""
+    from services.stack import monitors
+
     silence = {"silence": stack.settings.heartbeat_silence_seconds}
     trouble = {"since": TROUBLE_SINCE_SECONDS, "rows": TROUBLE_SHOWN}
     with stack.session("status") as session:
@@ -57,6 +99,7 @@ def gather(stack: "Stack") -> dict[str, Any]:
             **dictionaries(COUNT_COLUMNS, session.rows(stack.query("status_counts")))[0],
             "workers": dictionaries(WORKER_COLUMNS, session.rows(stack.query("workers"), silence)),
             "runs": dictionaries(RUN_COLUMNS, session.rows(stack.query("runs"), {"dataset": None, "rows": RUNS_SHOWN})),
+            "monitors": monitors(stack.settings.data_dir),
             "trouble": dictionaries(TROUBLE_COLUMNS, session.rows(stack.query("troubled_objects"), trouble)),
         }
 
@@ -113,6 +156,12 @@ def _show_workers(found: Mapping[str, Any]) -> None:
     ]  # fmt: skip
     console().print()
     console().print(table("Workers", ("service", "pid", "up for", "heartbeat", "working on"), rows, right=("up for",)))
+
+
+def _show_monitors(found: Mapping[str, Any]) -> None:
+    if found["monitors"]:
+        places = " · ".join(f"{name} {address}" for name, address in found["monitors"].items())
+        console().print(f"[bold]Metrics and health[/]  {places.replace('http://', '')}", soft_wrap=True)
 
 
 def _warn(text: str) -> Any:

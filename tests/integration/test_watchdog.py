@@ -38,7 +38,7 @@ def handle(value):
         time.sleep(float(seconds))
     if word == "stall":
         apps[0].consumer._getmany = lambda **asked: asyncio.Event().wait()
-        time.sleep(2)  # the fetch under way ends
+        time.sleep(1.2)  # the fetch under way ends
     print("done", value.decode(), flush=True)
 
 configure_logging("test", "text")
@@ -138,13 +138,13 @@ def test_work_in_the_ledger_that_no_message_brings_ends_an_idle_consumer(
 def test_a_consumer_that_is_busy_or_has_nothing_to_do_is_left_alone(
     publish: Callable[[str], None], start: Callable[..., Consumer]
 ) -> None:
-    publish(f"sleep {2.5 * LIMIT_SECONDS}")
+    publish(f"sleep {2 * LIMIT_SECONDS}")
     consumer = start()
-    consumer.expect(f"sleep {2.5 * LIMIT_SECONDS}")
+    consumer.expect(f"sleep {2 * LIMIT_SECONDS}")
     publish("next")  # a backlog, while it is busy
-    consumer.expect(f"done sleep {2.5 * LIMIT_SECONDS}", "next", "done next")
+    consumer.expect(f"done sleep {2 * LIMIT_SECONDS}", "next", "done next")
     with pytest.raises(subprocess.TimeoutExpired):
-        consumer.process.wait(2.5 * LIMIT_SECONDS)
+        consumer.process.wait(2 * LIMIT_SECONDS)
 
 
 def overdue(pipeline: Pipeline, service: str, after: float, idle: float) -> int:

@@ -1,9 +1,12 @@
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shared.errors import Unavailable
-from shared.health import ANSWER_SECONDS_MAX, Report, Server, ServerWatch, after_check, as_json, while_checking
+from shared.health import (
+    ANSWER_SECONDS_MAX, Report, Server, ServerWatch, after_check, as_json, look_once, while_checking,
+)  # fmt: skip
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 UP = Server("Kafka", None)
@@ -75,3 +78,12 @@ def test_a_server_is_away_until_its_first_check_and_back_after_a_good_one() -> N
     seen = [watch.server, watch.look(), watch.look()]
     assert [server.away_since is not None for server in seen] == [True, True, False]
     assert seen[1].sentence == "Kafka cannot be reached: refused and more"
+
+
+def test_one_look_finds_the_server_that_never_answers_and_the_one_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.health.ANSWER_SECONDS_MAX", 0.2)
+    never = threading.Event()
+    database, broker = look_once({"PostgreSQL": lambda: None, "Kafka": never.wait})
+    never.set()
+    assert (database.away_since, broker.away_since is not None) == (None, True)
+    assert broker.sentence == "Kafka cannot be reached: it has not answered for 0 s"
