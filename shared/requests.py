@@ -46,6 +46,19 @@ def approve(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
     return refs
 
 
+def try_again(session: Session, object_ids: Sequence[uuid.UUID]) -> list[ObjectRef]:
+    """Let failed objects be tried again at once instead of after their pause; commits; return them, oldest first."""
+    return _requested(
+        session,
+        """
+        UPDATE bronze.ingestion_metadata SET status = 'registered', finished_at = NULL
+        WHERE object_id = ANY(%s) AND status = 'failed'
+        RETURNING version, bucket, object_key, version_id
+        """,
+        (list(object_ids),),
+    )
+
+
 # What cannot be replayed from its kept text: bytes that text cannot hold, cut records, and rows that a later line beat.
 NOT_REPLAYABLE = ("encoding", "nul", "too_long", "duplicate_key")
 

@@ -3,11 +3,14 @@
 import typer
 
 from services.cli import (
+    again,
+    deadletters,
     explain,
     gold,
     history,
     landing,
     quarantine,
+    replay,
     run,
     serve,
     settle,
@@ -37,9 +40,14 @@ app.command("migrate", rich_help_panel=_SERVE)(serve.migrate)
 app.command("run", rich_help_panel=_WORK)(run.run)
 app.command("land", rich_help_panel=_WORK)(landing.land)
 app.command("settle", rich_help_panel=_WORK)(settle.settle)
+app.command("approve", rich_help_panel=_WORK)(again.approve)
+app.command("backfill", rich_help_panel=_WORK)(again.backfill)
 app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
 app.command("status", rich_help_panel=_LOOK)(status.status)
 app.command("runs", rich_help_panel=_LOOK)(history.runs)
 app.command("explain", rich_help_panel=_LOOK)(explain.explain)
+quarantine.app.command("replay")(replay.replay)
+quarantine.app.command("discard")(replay.discard)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_LOOK)
+app.add_typer(deadletters.app, name="dead-letters", rich_help_panel=_LOOK)
 app.command("validate", rich_help_panel=_CHECK)(validate.validate)

@@ -1,17 +1,22 @@
-"""Rows that did not make it, with the reasons: `quarantine list`."""
+"""Rows that did not make it, with the reasons: `quarantine list` and `show`."""
 
 from typing import Annotated, Any, Literal
 
 import typer
 
+from services.cli.naming import ROW_ID_MAX, missing
 from services.cli.options import DataDir, Json
-from services.cli.output import age, console, dictionaries, print_json, short, table
+from services.cli.output import age, console, dictionaries, moment, print_json, short, table
 
 app = typer.Typer(help="Rows that were set aside, whole, with the reasons.", no_args_is_help=True)
 
 COLUMNS = (
     "quarantine_id", "dataset", "status", "key", "line_number", "raw", "reasons", "created_at", "age_seconds",
     "object_key", "object_id",
+)  # fmt: skip
+WHOLE_COLUMNS = (
+    "quarantine_id", "dataset", "status", "is_requested", "key", "line_number", "raw", "reasons", "created_at",
+    "closed_at", "object_id", "object_key", "version_id", "landed_at", "source_url",
 )  # fmt: skip
 
 
@@ -49,6 +54,46 @@ def list_rows(
         console().print(quarantine_table(found))
         for key in dict.fromkeys(one["object_key"] for one in found):
             console().print(f"object: {key}", soft_wrap=True, markup=False)
+
+
+@app.command("show")
+def show(
+    quarantine_id: Annotated[
+        int, typer.Argument(max=ROW_ID_MAX, help="The row's id, as `quarantine list` shows it.", metavar="ID")
+    ],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show one quarantined row whole: the text as delivered, every reason, the object, line and source."""
+    from services.cli.connect import find_stack
+
+    stack = find_stack(data_dir)
+    with stack.session("quarantine") as session:
+        found = dictionaries(WHOLE_COLUMNS, session.rows(stack.query("quarantine_show"), {"id": quarantine_id}))
+    missing([quarantine_id], [one["quarantine_id"] for one in found], "quarantined row")
+    if as_json:
+        print_json(found[0])
+    else:
+        _show(found[0])
+
+
+def _show(row: dict[str, Any]) -> None:
+    closed = f" {moment(row['closed_at'])} UTC" if row["closed_at"] else ""
+    asked = ", to be replayed" if row["is_requested"] else ""
+    key = "  ".join(f"{name} {value}" for name, value in (row["key"] or {}).items()) or "cannot be read"
+    lines = [
+        f"row {row['quarantine_id']} of {row['dataset']}, {row['status']}{closed}{asked}",
+        f"key: {key}",
+        *(f"broke {reason['rule']}: {why([reason])}" for reason in row["reasons"]),
+        f"line {row['line_number']} of {row['object_key']}"
+        + (f" version {row['version_id']}" if row["version_id"] else ""),
+        f"object {row['object_id']}, landed {moment(row['landed_at'])} UTC",
+        f"source: {row['source_url'] or 'dropped into the bucket'}",
+        "as delivered:",
+        row["raw"],
+    ]
+    for line in lines:
+        console().print(line, soft_wrap=True, markup=False)
 
 
 def quarantine_table(found: list[dict[str, Any]]) -> Any:

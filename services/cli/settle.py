@@ -57,7 +57,7 @@ def wait_until_settled(
                 return backlog
             if time.monotonic() >= deadline:
                 what = f"not settled after {timeout_seconds:g} s; outstanding: {backlog.sentence()}"
-                raise Outstanding("\n".join([what, *_named(stack, datasets), *_missing_workers(stack)]))
+                raise Outstanding("\n".join([what, *_named(stack, datasets), *idle_workers(stack)]))
             time.sleep(POLL_SECONDS)
 
 
@@ -83,15 +83,18 @@ def _named(stack: "Stack", datasets: Sequence[str] | None) -> list[str]:
     return lines
 
 
-def _missing_workers(stack: "Stack") -> list[str]:
-    """Return a hint when the workers that would do the work are not there."""
+def idle_workers(stack: "Stack") -> list[str]:
+    """Return hints when the workers that would do the work are not there, or have stopped."""
+    from services.cli import stopped
+
     parameters = {"silence": stack.settings.heartbeat_silence_seconds}
     with stack.session("settle") as session:
         alive = {row[0] for row in session.rows(stack.query("workers"), parameters) if row[5]}
+        stops = [stopped.sentence(one) for one in stopped.stopped_workers(session, stack)]
     missing = [service for service in ("ingestor", "silver", "gold") if service not in alive]
-    if not missing:
-        return []
-    return [f"no {' and no '.join(missing)} worker has sent a heartbeat: start them with `medallion up`"]
+    if missing:
+        stops.append(f"no {' and no '.join(missing)} worker has sent a heartbeat: start them with `medallion up`")
+    return [*stops, *([stopped.REMEDY] if len(stops) > bool(missing) else [])]
 
 
 def settle(timeout_seconds: TimeoutSeconds = 300.0, data_dir: DataDir = None, as_json: Json = False) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from services.cli import stopped
 from services.cli.options import DataDir, Json
 from services.cli.output import (
     STATUS_STYLES,
@@ -83,6 +84,7 @@ def _show(found: Mapping[str, Any]) -> None:
     _show_workers(found)
     _show_monitors(found)
     _show_runs(found)
+    stopped.show(found["stopped"])
     _show_trouble(found)
 
 
@@ -100,6 +102,7 @@ def gather(stack: "Stack") -> dict[str, Any]:
             "workers": dictionaries(WORKER_COLUMNS, session.rows(stack.query("workers"), silence)),
             "runs": dictionaries(RUN_COLUMNS, session.rows(stack.query("runs"), {"dataset": None, "rows": RUNS_SHOWN})),
             "monitors": monitors(stack.settings.data_dir),
+            "stopped": stopped.stopped_workers(session, stack),
             "trouble": dictionaries(TROUBLE_COLUMNS, session.rows(stack.query("troubled_objects"), trouble)),
         }
 
@@ -202,4 +205,6 @@ def _show_trouble(found: Mapping[str, Any]) -> None:
             f"[yellow]{found['quarantine_open']:,} row(s) in quarantine[/]: medallion quarantine list", soft_wrap=True
         )
     if found["dead_letters"]:
-        console().print(f"[bold red]{found['dead_letters']:,} dead letter(s)[/] in bronze.dead_letters", soft_wrap=True)
+        console().print(
+            f"[bold red]{found['dead_letters']:,} dead letter(s)[/]: medallion dead-letters list", soft_wrap=True
+        )

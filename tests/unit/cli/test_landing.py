@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.landing import _check_files, _disposition, _moment
+from services.cli.landing import _check_files, _disposition, moment_of
 from shared.dataset import Dataset
 from shared.errors import ConfigurationError
 
@@ -27,12 +27,12 @@ APPENDED = Dataset.model_validate(
     ],
 )
 def test_a_time_without_zone_is_utc(text: str | None, moment: datetime | None):
-    assert _moment(text) == moment
+    assert moment_of(text, "--landed-at") == moment
 
 
 def test_a_time_that_is_none_is_refused():
     with pytest.raises(ConfigurationError, match="--landed-at: 'yesterday' is no time"):
-        _moment("yesterday")
+        moment_of("yesterday", "--landed-at")
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path):
