@@ -1,6 +1,7 @@
 """Cast text columns to the contract's types, vectorised; what does not cast is a verdict, never a silent NULL."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -173,7 +174,9 @@ def read_decimal(text: str, column: Column) -> Decimal | None:
 
 
 def _read_double(text: str, column: Column) -> float | None:  # noqa: ARG001
-    return float(text) if _NUMBER.fullmatch(text) else None
+    value = float(text) if _NUMBER.fullmatch(text) else None
+    # 0.0 and -0.0 are one key to PostgreSQL; infinity is what a number too large becomes.
+    return None if value is None or math.isinf(value) else value + 0.0
 
 
 def _read_boolean(text: str, column: Column) -> bool | None:  # noqa: ARG001
@@ -194,17 +197,23 @@ def _read_date(text: str, column: Column) -> date | None:
 def _read_timestamp(text: str, column: Column) -> datetime | None:
     try:
         moment = parse_timestamp(text, column.format)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _read_json(text: str, column: Column) -> str | None:  # noqa: ARG001
+    """Read JSON that PostgreSQL takes as jsonb: no NaN, no NUL, no half surrogates."""
     try:
-        json.loads(text)
-    except ValueError:
+        value = json.loads(text, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
         return None
-    return text
+    return None if "\\u0000" in text else text
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(constant)
 
 
 _READERS: Mapping[str, Callable[[str, Column], Any]] = {

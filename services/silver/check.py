@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ import pyarrow.compute as pc
 
 from services.silver.batchsql import BatchSql
 from services.silver.cast import Misfit, Typed, arrow_type, cast
-from services.silver.record import Broken, Records
+from services.silver.record import Broken, Records, shortened
 from services.silver.rowhash import HASH_TYPE, canonical, row_hashes
 from shared.dataset import Dataset, Rule
+from shared.errors import ConfigurationError
 from shared.functions import DERIVATIONS, decimal_array
 
 RAW_PREFIX = "raw:"
+# A B-tree entry takes a third of a page, 2,704 bytes; texts in it may be compressed, but that is not to be relied on.
+KEY_BYTES_MAX = 2_000
 BAD_SCHEMA = pa.schema(
     [
         ("line_number", pa.int64()),
@@ -86,13 +90,35 @@ class Checker:
         self.tally = Tally()
         self.header: tuple[str, ...] = ()
 
-    def check(self, records: Records) -> Checked:
-        """Cast, derive, check, score and hash one batch."""
+    def check(self, records: Records) -> Iterator[Checked]:
+        """Cast, derive, check, score and hash a batch; yield it whole, or in parts.
+
+        A cell that breaks a function or a rule (a difference beyond 64 bits, say) must not cost the other rows: the
+        batch is halved until the row stands alone, which then is a bad one.
+        """
         self.header = records.header
+        try:
+            checked = self._check(records)
+        except (ArithmeticError, ValueError, TypeError, pa.ArrowException, ConfigurationError) as error:
+            self._check(_without_rows(records))  # raises again when it is the contract that is wrong, not a row
+            if records.cells.num_rows <= 1:
+                yield self._check(_broken_whole(records, error))
+                return
+            for half in _halves(records):
+                yield from self.check(half)
+            return
+        yield checked
+
+    def _check(self, records: Records) -> Checked:
         typed = cast(records.cells, self._dataset)
         batch = self._derived(typed.columns)
         held = {rule.name: self._held(batch, rule, values) for rule, values in self._rule_values(batch)}
         reasons = self._reasons(typed, held)
+        for index in self._oversized_keys(typed.columns):
+            message = f"its key is longer than the {KEY_BYTES_MAX:,} bytes that an index takes"
+            reasons.setdefault(index, []).append(
+                {"rule": "key_length", "column": None, "value": None, "message": message}
+            )
         discarded = self._discarded(records)
         encoded = {name: canonical(column) for name, column in self._named(typed.columns)}
         # Rows without a key are told apart by object and line; their key hash is never looked up.
@@ -105,7 +131,19 @@ class Checker:
         if not keep.all():
             good = good.filter(pa.array(keep))
         self._count(records, good, bad, len(discarded))
+        for name, kept in held.items():
+            self.tally.rule_failures[name] += int(np.count_nonzero(~kept))
         return Checked(good, bad)
+
+    def _oversized_keys(self, typed: pa.RecordBatch) -> list[int]:
+        """Return the rows whose key PostgreSQL could not index."""
+        texts = [typed.column(name) for name in self._key if pa.types.is_string(typed.column(name).type)]
+        if not texts:
+            return []
+        lengths = sum(
+            pc.fill_null(pc.binary_length(t), 0).to_numpy(zero_copy_only=False).astype(np.int64) for t in texts
+        )
+        return [int(index) for index in np.flatnonzero(lengths > KEY_BYTES_MAX)]
 
     def _named(self, batch: pa.RecordBatch) -> list[tuple[str, pa.Array]]:
         return list(zip(batch.schema.names, batch.columns, strict=True))
@@ -137,7 +175,6 @@ class Checker:
             reasons.setdefault(misfit.index, []).append(_reason(misfit))
         for rule in self._dataset.rules:
             broken = np.flatnonzero(~held[rule.name])
-            self.tally.rule_failures[rule.name] += len(broken)
             if rule.severity == "quarantine":
                 for index in broken.tolist():
                     reasons.setdefault(index, []).append(
@@ -226,6 +263,43 @@ class Checker:
         self.tally.rows_discarded += discarded
         total = pc.sum(good.column("data_quality_score")).as_py()
         self.tally.score_sum += float(total or Decimal(0))
+
+
+def _halves(records: Records) -> Iterator[Records]:
+    middle = records.cells.num_rows // 2
+    for start, stop in ((0, middle), (middle, records.cells.num_rows)):
+        part = slice(start, stop)
+        yield replace(
+            records,
+            cells=records.cells.slice(start, stop - start),
+            line_numbers=records.line_numbers[part],
+            raw=partial(_raw_behind, records, start),
+            rescued=records.rescued.slice(start, stop - start) if records.rescued is not None else None,
+            documents=records.documents.slice(start, stop - start) if records.documents is not None else None,
+            broken=records.broken if start == 0 else [],
+        )
+
+
+def _raw_behind(records: Records, start: int, index: int) -> str:
+    return records.raw(start + index)
+
+
+def _broken_whole(records: Records, error: Exception) -> Records:
+    """Return a batch of one row as a broken record."""
+    message = f"it cannot be processed: {type(error).__name__}: {shortened(str(error), 200)}"
+    alone = [Broken(int(line), records.raw(i), "unprocessable", message) for i, line in enumerate(records.line_numbers)]
+    return replace(_without_rows(records), broken=[*records.broken, *alone])
+
+
+def _without_rows(records: Records) -> Records:
+    return replace(
+        records,
+        cells=records.cells.slice(0, 0),
+        line_numbers=records.line_numbers[:0],
+        rescued=None,
+        documents=None,
+        broken=[],
+    )
 
 
 def _reason(misfit: Misfit) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class _Blocks:
 
 def _utf8(file: BinaryIO, encoding: str) -> BinaryIO:
     """Return the file as UTF-8 bytes without a byte order mark, whatever encoding it declares."""
-    if encoding in ("utf-8", "utf_8_sig", "ascii"):
+    if encoding in ("utf-8", "utf-8-sig"):
         if file.read(3) != codecs.BOM_UTF8:
             file.seek(0)
         return file

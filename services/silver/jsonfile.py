@@ -54,14 +54,14 @@ class _Text:
     """A file as a sliding window of text."""
 
     def __init__(self, file: BinaryIO, block_bytes: int) -> None:
-        self._file, self._block_bytes = file, block_bytes
+        self._file, self.block_bytes = file, block_bytes
         self._decode = codecs.getincrementaldecoder("utf-8")()
         self._bytes_read = 0
         self.window, self.position, self.is_complete = "", 0, False
 
     def more(self) -> bool:
         """Extend the window; False at the end of the file."""
-        data = self._file.read(max(self._block_bytes, len(self.window)))
+        data = self._file.read(max(self.block_bytes, len(self.window)))
         try:
             fresh = self._decode.decode(data, final=not data)
         except UnicodeDecodeError as error:
@@ -138,7 +138,7 @@ def _element(text: _Text, number: int, bytes_max: int) -> tuple[str, Any]:
             raise Rejected(f"element {number} is nested too deeply") from None
         except json.JSONDecodeError as error:
             reason = error.msg
-        if len(text.window) - text.position > bytes_max:
+        if len(text.window) - text.position > max(4 * bytes_max, 2 * text.block_bytes):
             raise Rejected(
                 f"element {number} is not JSON or longer than {bytes_max:,} bytes (limits.record_bytes_max): {reason}"
             )

@@ -76,6 +76,11 @@ def _hex(hashes: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(hashes), [None, pa.py_buffer(offsets), pa.py_buffer(digits)])
 
 
+def _as_exported(name: str) -> str:
+    """Return the expression that gives a column as the change file has it: hashes as 32 digits."""
+    return f"replace({name}::text, '-', '')" if name in _HASHES else name
+
+
 def _removed(job: Job, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     if not job.removed_keys:
         return
@@ -96,7 +101,7 @@ def write_current_rows(session: Session, dataset: Dataset, object_id: uuid.UUID,
     names = [f.name for f in schema if f.name not in ("_object_id", "_change")]
     sink = io.BytesIO()
     session.copy_out(
-        f"COPY (SELECT {', '.join(names)}, _object_id, 'update' FROM {dataset.clean_table}"
+        f"COPY (SELECT {', '.join(_as_exported(name) for name in names)}, _object_id, 'update' FROM {dataset.clean_table}"
         f" WHERE _object_id = '{object_id}') TO STDOUT (FORMAT csv)",
         sink,
     )

@@ -94,7 +94,8 @@ def _supply_last_good_rows(job: Job, actions: Any, keys: Any, is_winner: Any, to
     if not wanted:
         return
     live = {(key.int >> 64, key.int & 0xFFFF_FFFF_FFFF_FFFF): is_live for key, is_live in wanted}
-    for index in np.flatnonzero(is_winner).tolist():
+    upper = np.array([half for half, _ in live], np.uint64)
+    for index in np.flatnonzero(is_winner & np.isin(keys[:, 0], upper)).tolist():
         is_live = live.get((int(keys[index, 0]), int(keys[index, 1])))
         if is_live is not None:
             actions[index] = Action.UPDATE if is_live else Action.INSERT

@@ -29,7 +29,7 @@ _NAMESPACE = uuid.UUID("0d0f5f9a-7b1c-5c0e-8e55-5a7a3f0f6e21")
 
 @dataclass(frozen=True)
 class Merged:
-    """What a committed merge left behind."""
+    """What a merge leaves behind once it is committed."""
 
     status: str  # done or superseded
     counts: Counts
@@ -61,9 +61,9 @@ def read_object(
         checker = Checker(dataset, sql)
         with path.open("rb") as file:
             for records in read_records(file, dataset, settings):
-                checked = checker.check(records)
-                good.add(checked.good)
-                bad.add(checked.bad)
+                for checked in checker.check(records):
+                    good.add(checked.good)
+                    bad.add(checked.bad)
                 if checker.tally.rows_read > dataset.limits.rows_max:
                     raise Rejected(f"the file has more than the {dataset.limits.rows_max:,} rows of limits.rows_max")
         tally = checker.tally
@@ -85,7 +85,10 @@ def merge_object(
     sql: BatchSql,
     gold_models: Callable[[str], Sequence[str]],
 ) -> Merged:
-    """Merge, record and commit. Raises Rejected, Held or ClaimLost; the caller rolls back on any exception."""
+    """Merge and record in the session's transaction, which the caller commits, or rolls back on any exception.
+
+    Raises Rejected, Held or ClaimLost.
+    """
     lock_dataset(
         session,
         dataset.name,
@@ -106,7 +109,6 @@ def merge_object(
         close_replayed(job)
     _log_quality(job)
     finish(session, obj, status, job.counts, _score(file), file)
-    session.commit()
     return Merged(status, job.counts, change_set_id, job)
 
 

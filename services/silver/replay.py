@@ -57,11 +57,12 @@ def read_kept(
         checker = Checker(dataset, sql)
         for start in range(0, len(rows), settings.batch_rows_max):
             part = rows[start : start + settings.batch_rows_max]
-            checked = checker.check(_together(dataset, [_read(dataset, settings, header, row) for row in part]))
-            decided = _is_decided(checked.good, later)
-            good.add(checked.good.filter(pa.array(~decided)))
-            bad.add(checked.bad)
-            checker.tally.rows_discarded += int(decided.sum())
+            together = _together(dataset, [_read(dataset, settings, header, row) for row in part])
+            for checked in checker.check(together):
+                decided = _is_decided(checked.good, later)
+                good.add(checked.good.filter(pa.array(~decided)))
+                bad.add(checked.bad)
+                checker.tally.rows_discarded += int(decided.sum())
         raw_of = {row.line_number: row.raw for row in rows}
         yield FileRead(
             lambda lines: {line: raw_of[line] for line in lines}, good, bad, checker.tally, "", tuple(header or ())

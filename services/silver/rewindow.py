@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +10,7 @@ import pyarrow.csv as pacsv
 
 from services.silver.check import good_schema
 from services.silver.job import Job
-from services.silver.touched import Touched
+from services.silver.touched import Touched, shifted
 from services.silver.window import compute, differing, sorted_by_series, window_type
 from services.silver.write import copy_rows
 from shared.dataset import Windowed
@@ -113,7 +112,7 @@ def _fetch(
         source += f" JOIN reach r ON {on} AND {day} BETWEEN r.first_day - {back} AND r.last_day"
         in_reach = f"{day} >= r.first_day"
         # The outer bounds as literals let the planner prune partitions and walk the primary key.
-        first = min(row[-2] for row in reach) - timedelta(days=back)
+        first = shifted(min(row[-2] for row in reach), -back)
         conditions.append(f"{day} BETWEEN '{first}' AND '{max(row[-1] for row in reach)}'")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     own = f"c._object_id = '{job.obj.object_id}'"

@@ -187,7 +187,6 @@ class SilverService:
             self._let_older_snapshots_go_first(session, obj)
             merged = merge_object(session, dataset, obj, file, self._settings, self._sql, self._gold_models)
             merge_seconds = time.perf_counter() - clock - read_seconds
-            self._announce(session, obj, merged)
             run = Run(
                 obj,
                 self._worker.worker_id,
@@ -200,6 +199,7 @@ class SilverService:
             )
             record_run(session, run)
             session.commit()
+            self._announce(session, obj, merged)
         measure_run(self._metrics, run)
         log.info(
             "An object was loaded.",

@@ -82,7 +82,15 @@ class Touched:
 
     def reaches(self, days: int) -> list[tuple[Any, ...]]:
         """Return (series…, first, last) of the dates whose windowed values may differ, `days` beyond each change."""
-        return [(*series, first, last + timedelta(days=days)) for series, (first, last) in sorted(self._series.items())]
+        return [(*series, first, shifted(last, days)) for series, (first, last) in sorted(self._series.items())]
+
+
+def shifted(day: date, days: int) -> date:
+    """Return a date so many days later, or earlier; the calendar's first or last where there is none."""
+    try:
+        return day + timedelta(days=days)
+    except OverflowError:
+        return date.max if days > 0 else date.min
 
 
 def _text(value: Any) -> Any:

@@ -5,6 +5,7 @@ are part of the primary key. All arithmetic is on integers, so that the result i
 """
 
 from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from services.silver.batchsql import BatchSql
 from shared.dataset import Windowed, WindowedColumn
 from shared.functions import RATE_TYPE, decimal_array, int64_values, rounded_quotient
 
+_INT64_SAFE = 2**62
 Ints = "np.ndarray[Any, np.dtype[np.int64]]"
 
 
@@ -69,12 +71,17 @@ def _series_ids(table: pa.Table, windowed: Windowed) -> Any:
 
 
 def _daily_change(values: pa.Array, series: Any, days: Any, _: int) -> pa.Array:
-    """Return value minus the previous calendar day's; NULL where that day or either value is missing."""
+    """Return value minus the previous calendar day's; NULL where that day or either value is missing.
+
+    NULL too where the difference leaves 64 bits: the column could not hold it.
+    """
     numbers, valid = int64_values(values), values.is_valid().to_numpy(zero_copy_only=False)
     change = np.zeros(len(numbers), np.int64)
     known = np.zeros(len(numbers), bool)
     change[1:] = numbers[1:] - numbers[:-1]
     known[1:] = (series[1:] == series[:-1]) & (days[1:] - days[:-1] == 1) & valid[1:] & valid[:-1]
+    # Wrapped around: the operands' signs differ and the result's is not that of the first.
+    known[1:] &= ((numbers[1:] < 0) == (numbers[:-1] < 0)) | ((change[1:] < 0) == (numbers[1:] < 0))
     return pc.if_else(pa.array(known), pa.array(change), pa.scalar(None, pa.int64()))
 
 
@@ -82,7 +89,6 @@ def _trailing_mean(values: pa.Array, series: Any, days: Any, length: int) -> pa.
     """Return the mean of the last `length` days, half away from zero to 4 places; NULL unless all are known."""
     numbers, valid = int64_values(values), values.is_valid().to_numpy(zero_copy_only=False)
     count = len(numbers)
-    sums = np.concatenate(([0], np.cumsum(np.where(valid, numbers, 0))))
     counts = np.concatenate(([0], np.cumsum(valid)))
     last = np.arange(count)
     first = last - (length - 1)
@@ -90,8 +96,24 @@ def _trailing_mean(values: pa.Array, series: Any, days: Any, length: int) -> pa.
     start = np.maximum(first, 0)
     known = inside & (series[start] == series) & (days - days[start] == length - 1)
     known &= counts[last + 1] - counts[start] == length
+    largest = int(np.abs(numbers.astype(np.float64)).max(initial=0))
+    if largest * max(count, length * 20_000) > _INT64_SAFE:
+        return _exact_means(numbers, known, length)
+    sums = np.concatenate(([0], np.cumsum(np.where(valid, numbers, 0))))
     total = np.where(known, sums[last + 1] - sums[start], 0)
     return decimal_array(rounded_quotient(total * 10_000, length), pa.array(known))
+
+
+def _exact_means(numbers: Any, known: Any, length: int) -> pa.Array:
+    """Compute the means one by one, for numbers whose sums leave 64 bits."""
+    integers = numbers.tolist()
+    means = [
+        (Decimal(sum(integers[i - length + 1 : i + 1])) / length).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+        if is_known
+        else None
+        for i, is_known in enumerate(known.tolist())
+    ]
+    return pa.array(means, RATE_TYPE)
 
 
 def differing(old: Mapping[str, pa.Array], new: Mapping[str, pa.Array]) -> Any:
