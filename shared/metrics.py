@@ -69,6 +69,7 @@ RETRIES = Metric(
     "medallion_retries_total", "counter", "Pieces of work tried again because a server was away.", ("server",)
 )
 SERVER_UP = Metric("medallion_server_up", "computed", "1 if the server answered the last check, else 0.", ("server",))
+STOPPED = Metric("medallion_stopped", "computed", "1 while the service waits for `dead-letters resume`, else 0.")
 MESSAGES = Metric("medallion_messages_total", "counter", "Messages handled and acknowledged, by topic.", ("topic",))
 HEARTBEAT = Metric(
     "medallion_heartbeat_timestamp_seconds", "gauge", "When the last heartbeat was written, Unix time.", ("worker",)
@@ -77,7 +78,7 @@ HEARTBEAT = Metric(
 METRICS = (
     OBJECTS, ROWS, READ_SECONDS, MERGE_SECONDS, REFRESH_SECONDS, REFRESHED_ROWS, POLLS, SWEEP_SECONDS,
     SWEEP_FINDINGS, BACKLOG_OBJECTS, BACKLOG_OLDEST_SECONDS, BACKLOG_GOLD, OPEN_DEAD_LETTERS, DEAD_LETTERS, RETRIES,
-    SERVER_UP, MESSAGES, HEARTBEAT,
+    SERVER_UP, STOPPED, MESSAGES, HEARTBEAT,
 )  # fmt: skip
 
 

@@ -112,12 +112,18 @@ def _show(stack: "Stack") -> None:
         ("object store (S3)", f"http{'s' * settings.s3_secure}://{settings.s3_endpoint}   bucket bronze-layer"),
         ("Kafka", settings.kafka_bootstrap_servers),
         ("data and logs", f"{settings.data_dir}   {settings.data_dir}/logs"),
+        ("metrics and health", _monitors(stack)),
         ("processes", ", ".join(f"{name} ({child.pid})" for name, child in stack.children.items())),
     ]
     console().print(table("The pipeline is running.", ("what", "where"), rows))
     console().print(f"Look: medallion status{at}", soft_wrap=True)
     console().print(f'Passwords, for psql and S3 clients: eval "$(medallion env{at})"', soft_wrap=True)
     console().print("Stop: Ctrl-C")
+
+
+def _monitors(stack: "Stack") -> str:
+    places = [f"{name} {child.monitor}" for name, child in stack.children.items() if child.monitor]
+    return "\n".join([*places, "/metrics, /health/ready and /health/live"]) if places else "not served"
 
 
 def _without_password(url: str) -> str:

@@ -8,7 +8,7 @@ from shared.adapters.endpoint import Endpoint, Page
 from shared.adapters.probes import server_checks
 from shared.adapters.prometheus import CONTENT_TYPE, Prometheus
 from shared.health import Health, as_json
-from shared.metrics import MESSAGES, SERVER_UP, Sample
+from shared.metrics import MESSAGES, SERVER_UP, STOPPED, Sample
 from shared.ports import ObjectStore, Warehouse
 from shared.settings import Settings
 
@@ -24,7 +24,7 @@ class Monitor:
         self._settings = settings
         self.metrics = Prometheus()
         self.health = Health(service, server_checks(settings, warehouse, store))
-        self.metrics.ask(self._servers)
+        self.metrics.ask(self._state)
         self._endpoint: Endpoint | None = None
 
     def start(self) -> None:
@@ -58,9 +58,10 @@ class Monitor:
 
         return handled
 
-    def _servers(self) -> list[Sample]:
-        servers = self.health.report().servers
-        return [Sample(SERVER_UP, float(one.away_since is None), (one.name,)) for one in servers]
+    def _state(self) -> list[Sample]:
+        report = self.health.report()
+        servers = [Sample(SERVER_UP, float(one.away_since is None), (one.name,)) for one in report.servers]
+        return [*servers, Sample(STOPPED, float(report.stopped is not None))]
 
     def _metrics(self) -> Page:
         return Page(self.metrics.page(), CONTENT_TYPE)

@@ -169,6 +169,11 @@ def test_silver_owes_what_was_announced_to_it_unless_somebody_is_at_work(pipelin
     )
     assert overdue(pipeline, "silver", 5, 5) == 0
 
+    pipeline.session.execute("UPDATE bronze.workers SET object_id = NULL")
+    assert overdue(pipeline, "silver", 5, 5) == 1
+    pipeline.session.execute("INSERT INTO bronze.stops (worker_id, service, reason) VALUES ('w', 'silver', 'bugs')")
+    assert overdue(pipeline, "silver", 5, 5) == 0
+
 
 def test_gold_owes_what_is_pending_unless_somebody_is_refreshing(pipeline: Pipeline) -> None:
     pipeline.load("users", b'[{"id": 1, "name": "Ann", "username": "ann", "email": "ann@example.org"}]')

@@ -5,8 +5,15 @@ import pytest
 
 from shared.errors import Unavailable
 from shared.health import (
-    ANSWER_SECONDS_MAX, Report, Server, ServerWatch, after_check, as_json, look_once, while_checking,
-)  # fmt: skip
+    ANSWER_SECONDS_MAX,
+    Report,
+    Server,
+    ServerWatch,
+    after_check,
+    as_json,
+    look_once,
+    while_checking,
+)
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 UP = Server("Kafka", None)
