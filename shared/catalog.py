@@ -1,5 +1,6 @@
 """The catalog: all dataset contracts of a folder, read and checked with errors that name file, line and remedy."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,22 @@ def load_catalog(dataset_dir: Path) -> Catalog:
             problems.append(f"{path}: dataset {found.name} is declared twice; rename one of the two")
         else:
             datasets[found.name] = found
+    problems += _clashes(dataset_dir, datasets)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return Catalog(datasets)
+
+
+def _clashes(dataset_dir: Path, datasets: Mapping[str, Dataset]) -> list[str]:
+    """Return problems of datasets whose table would be another one's partition."""
+    problems = []
+    for name in datasets:
+        for other in datasets.values():
+            if other.partitioning and re.fullmatch(rf"{other.name}_([0-9]{{4}}|other)", name):
+                problems.append(
+                    f"{dataset_dir / name}.yaml:1: dataset: {name!r} is how {other.name} calls a partition; rename it"
+                )
+    return problems
 
 
 def problems_of(path: Path) -> Dataset | list[str]:

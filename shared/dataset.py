@@ -10,6 +10,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+DATASET_NAME_CHARACTERS_MAX = 45  # partitions and indexes add to it, and PostgreSQL cuts names at 63
+# Words that PostgreSQL or DuckDB reserve, its system columns, and the columns that tables have anyway: names are
+# written into SQL without quotes, so that people can do the same.
+_RESERVED_WORDS = """
+    all analyse analyze and anti any array as asc asof asymmetric authorization binary both case cast check collate
+    collation column concurrently constraint create cross current_catalog current_date current_role current_schema
+    current_time current_timestamp current_user default deferrable desc describe distinct do else end except false fetch
+    for foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lambda lateral
+    leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer overlaps
+    pivot placing positional primary qualify references returning right select semi session_user show similar some
+    summarize symmetric system_user table tablesample then to trailing true union unique unpivot user using variadic
+    verbose when where window with tableoid xmin cmin xmax cmax ctid ingestion_id ingestion_timestamp raw_data
+"""
+RESERVED = frozenset(_RESERVED_WORDS.split())
 # Columns that every clean table has beside those the contract declares.
 LINEAGE_COLUMNS = (
     "_object_id", "_line_number", "_row_hash", "_key_hash", "_version", "_first_seen_at", "_loaded_at", "_stale", "_rescued",
@@ -25,6 +39,8 @@ def _name(value: str) -> str:
         raise ValueError(
             f"{value!r} is not a usable name: lower-case letters, digits and underscores, a letter first, at most 63"
         )
+    if value in RESERVED:
+        raise ValueError(f"{value!r} is reserved; choose another name and keep the file's own in `from`")
     return value
 
 
@@ -65,6 +81,12 @@ class CsvFormat(_Part):
     quote: str = Field('"', min_length=1, max_length=1)
     null_values: tuple[str, ...] = ("",)
 
+    @model_validator(mode="after")
+    def _characters_differ(self) -> "CsvFormat":
+        if self.delimiter == self.quote or {self.delimiter, self.quote} & {"\n", "\r"}:
+            raise ValueError("delimiter and quote must be two characters, and neither a line break")
+        return self
+
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, encoding: str) -> str:
@@ -99,6 +121,8 @@ class Column(_Part):
     def _format_fits(self) -> "Column":
         if self.format and self.type not in ("date", "timestamp"):
             raise ValueError(f"`format` is for dates and timestamps, not for {self.type}")
+        if self.format and not _reads_back(self.format):
+            raise ValueError(f"`format`: {self.format!r} is no strptime pattern that tells one day from another")
         if self.optional and not self.nullable and self.default is None:
             raise ValueError("an optional column needs `nullable: true` or a `default`")
         return self
@@ -107,6 +131,15 @@ class Column(_Part):
     def origin(self) -> str:
         """The column's name in the file."""
         return self.source or self.name
+
+
+def _reads_back(pattern: str) -> bool:
+    """Say whether a strptime pattern gives back the date that it wrote."""
+    moment = datetime(2021, 11, 23)  # noqa: DTZ001
+    try:
+        return datetime.strptime(moment.strftime(pattern), pattern).date() == moment.date()  # noqa: DTZ007
+    except ValueError:
+        return False
 
 
 class Derived(_Part):
@@ -209,6 +242,12 @@ class Partitioning(_Part):
     first_year: int = Field(alias="from", ge=1900, le=2200)
     last_year: int = Field(alias="to", ge=1900, le=2200)
 
+    @model_validator(mode="after")
+    def _in_order(self) -> "Partitioning":
+        if self.first_year > self.last_year:
+            raise ValueError(f"`from` {self.first_year} is after `to` {self.last_year}")
+        return self
+
 
 class Dataset(_Part):
     """One dataset: everything particular to it."""
@@ -239,6 +278,14 @@ class Dataset(_Part):
         repeated = sorted({name for name in everything if everything.count(name) > 1})
         if repeated:
             raise ValueError(f"declared more than once: {', '.join(repeated)}")
+        if len(self.name) > DATASET_NAME_CHARACTERS_MAX:
+            raise ValueError(
+                f"the name has {len(self.name)} characters, at most {DATASET_NAME_CHARACTERS_MAX} are possible"
+            )
+        rules = [rule.name for rule in self.rules]
+        twice = sorted({name for name in rules if rules.count(name) > 1})
+        if twice:
+            raise ValueError(f"rules of the same name: {', '.join(twice)}")
         self._require("primary_key", self.primary_key, declared)
         self._require("change_groups", self.change_groups, [*everything, "_first_seen_at"])
         for index in self.indexes:
@@ -260,6 +307,8 @@ class Dataset(_Part):
                 )
         if self.partitioning:
             self._require("partitioning.column", (self.partitioning.column,), self.primary_key)
+            if self.column(self.partitioning.column).type not in ("date", "timestamp"):
+                raise ValueError(f"partitioning.column: {self.partitioning.column} must be a date or a timestamp")
         return self
 
     @model_validator(mode="after")
@@ -277,6 +326,9 @@ class Dataset(_Part):
         for name in self.primary_key:
             if self.column(name).nullable:
                 raise ValueError(f"primary_key column {name} must not be nullable; give it a `default`")
+        for name in (*self.primary_key, *(n for n in self.change_groups if n in {c.name for c in self.columns})):
+            if self.column(name).type in ("json", "double"):
+                raise ValueError(f"{name} is of type {self.column(name).type}: equality of such values is no safe key")
         return self
 
     @staticmethod

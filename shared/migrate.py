@@ -60,7 +60,7 @@ def _apply_dataset(session: Session, dataset: Dataset, done: Migration) -> None:
     for statement in widening_statements(dataset, existing, _columns(session, dataset.raw_table)):
         session.execute(statement)
         done.applied.append(statement)
-    done.undecided += _differences(dataset, existing)
+    done.undecided += _differences(dataset, existing) + _key_difference(session, dataset)
 
 
 def _columns(session: Session, table: str) -> dict[str, str]:
@@ -72,6 +72,28 @@ def _columns(session: Session, table: str) -> dict[str, str]:
             (table,),
         )
     )
+
+
+def _key_difference(session: Session, dataset: Dataset) -> list[str]:
+    """Return what to decide when the table's primary key is not the contract's."""
+    rows = session.rows(
+        """
+        SELECT array_agg(a.attname::text ORDER BY k.position) FROM pg_index i
+        CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE i.indrelid = to_regclass(%s) AND i.indisprimary
+        """,
+        (dataset.clean_table,),
+    )
+    wanted = list(dataset.primary_key) or ["_object_id", "_line_number"]
+    if rows[0][0] == wanted:
+        return []
+    return [
+        f"{dataset.clean_table} has the key ({', '.join(rows[0][0] or [])}), the contract says ({', '.join(wanted)}): rows "
+        f"are told apart by it, so start over: DROP TABLE {dataset.clean_table}; DELETE FROM silver.datasets WHERE "
+        f"dataset = '{dataset.name}'; DELETE FROM silver.key_facts WHERE dataset = '{dataset.name}'; then migrate and "
+        f"`medallion backfill {dataset.name}`"
+    ]
 
 
 def _differences(dataset: Dataset, existing: Mapping[str, str]) -> list[str]:

@@ -29,6 +29,10 @@ class BatchSql:
         try:
             select = ", ".join(f"({text}) AS e{i}" for i, text in enumerate(expressions))
             result = self._connection.sql(f"SELECT {select} FROM batch").to_arrow_table()
+            if result.num_columns != len(expressions) or result.num_rows != table.num_rows:
+                raise ConfigurationError(
+                    "an expression must give one value a row: no aggregates, no commas, no subqueries"
+                )
         except duckdb.Error as error:
             raise ConfigurationError(f"an expression cannot be evaluated: {str(error).splitlines()[0]}") from error
         finally:

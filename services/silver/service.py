@@ -22,7 +22,7 @@ from services.silver.runs import Run, measure_run, record_run
 from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
 from shared.catalog import Catalog
 from shared.deadletters import bury
-from shared.errors import ClaimLost, ObjectDamaged, ObjectGone, Rejected, Unavailable, UndecodableEvent
+from shared.errors import ClaimLost, MedallionError, ObjectDamaged, ObjectGone, Rejected, Unavailable
 from shared.events import ObjectRef, SilverChange, read_bronze_ready, silver_ready
 from shared.landing import database_now
 from shared.ledger import FINISHED, register
@@ -32,6 +32,10 @@ from shared.settings import BRONZE_READY, SILVER_BUCKET, SILVER_READY, Settings
 from shared.stops import Brake, of_event, of_object
 
 log = logging.getLogger("silver")
+
+
+class Unclaimed(MedallionError):
+    """The object's dataset is not declared any more."""
 
 
 class Worker(Protocol):
@@ -74,15 +78,16 @@ class SilverService:
         self._brake.wait()
         with self._warehouse.session(f"silver-{self._worker.worker_id}") as session:
             try:
-                refs = read_bronze_ready(raw)
-            except UndecodableEvent as error:
+                for ref in read_bronze_ready(raw):
+                    self._look_at(session, ref)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  an event that nobody can act on must not stop the others
+                session.rollback()
                 bury(session, self._bus, BRONZE_READY, raw, error)
                 self._metrics.count(DEAD_LETTERS, BRONZE_READY)
                 self._brake.failed(session, of_event(raw, error))
-                log.error("An event cannot be decoded.", extra={"action": "dead_letter", "reason": str(error)})
-                return
-            for ref in refs:
-                self._look_at(session, ref)
+                log.error("An event cannot be acted on.", extra={"action": "dead_letter", "reason": str(error)})
 
     def _look_at(self, session: Session, ref: ObjectRef) -> None:
         """Register the object an event speaks of, and process it unless that is done."""
@@ -99,15 +104,17 @@ class SilverService:
             self.announce_outstanding(session, found.object_id)
 
     def _skips_superseded(self, dataset: str | None) -> bool:
-        return dataset is not None and self._catalog[dataset].skip_superseded
+        declared = self._catalog.datasets.get(dataset or "")
+        return declared is not None and declared.skip_superseded
 
     def process(self, session: Session, object_id: uuid.UUID) -> str | None:
         """Take one object through silver; return its status, None if it is finished or another worker's."""
-        held = claim(session, self._settings, object_id, self._worker.worker_id)
-        if held is None:
-            return None
+        # Said before the claim: a worker frozen right after it must be known as the lock's holder.
         self._worker.working_on(object_id, session.backend_pid)
         try:
+            held = claim(session, self._settings, object_id, self._worker.worker_id)
+            if held is None:
+                return None
             status = self._load(session, held)
             self._metrics.count(OBJECTS, held.obj.dataset, status)
             if status in ("done", "superseded"):
@@ -125,10 +132,10 @@ class SilverService:
         session.commit()
         try:
             return self._read_and_merge(session, held)
-        except (Rejected, Held, ObjectGone, ObjectDamaged) as verdict:
+        except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed) as verdict:
             session.rollback()
-            status = {Held: "held", ObjectGone: "ignored"}.get(type(verdict), "rejected")
-            reason = "deleted before it was read" if status == "ignored" else str(verdict)
+            status = {Held: "held", ObjectGone: "ignored", Unclaimed: "ignored"}.get(type(verdict), "rejected")
+            reason = "deleted before it was read" if isinstance(verdict, ObjectGone) else str(verdict)
             record_run(session, Run(obj, self._worker.worker_id, status, reason, None, None, None, started))
             conclude(session, obj, status, reason)
             log.warning(
@@ -162,6 +169,7 @@ class SilverService:
         ref = ObjectRef(bucket=obj.bucket, key=obj.object_key, version_id=obj.version_id)
         bury(session, self._bus, BRONZE_READY, ref.model_dump_json().encode(), error, obj.dataset, obj.object_id)
         self._metrics.count(DEAD_LETTERS, BRONZE_READY)
+        record_run(session, Run(obj, self._worker.worker_id, "failed", reason, None, None, None, database_now(session)))
         conclude(session, obj, "failed", reason)
         self._brake.failed(session, of_object(obj.object_id, obj.dataset, error))
         log.exception(
@@ -169,7 +177,11 @@ class SilverService:
         )
 
     def _read_and_merge(self, session: Session, held: Claim) -> str:
-        obj, dataset = held.obj, self._catalog[held.obj.dataset]
+        obj, dataset = held.obj, self._catalog.datasets.get(held.obj.dataset)
+        if dataset is None:
+            raise Unclaimed(
+                f"no dataset is called {obj.dataset!r} any more; restore config/datasets/{obj.dataset}.yaml"
+            )
         started_at, clock = database_now(session), time.perf_counter()
         if dataset.skip_superseded and is_superseded(session, obj):
             reason = "a newer snapshot is applied, and skip_superseded says not to read older ones"

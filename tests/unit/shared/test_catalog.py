@@ -50,6 +50,22 @@ primary_key: [id]
             "partition_by and order_by together must be the primary_key",
         ),
         ("name: note", "name: day", "declared more than once: day"),
+        ("name: note", "name: order", "'order' is reserved; choose another name"),
+        ("name: note", "name: xmin", "'xmin' is reserved"),
+        ("id, type: integer", "id, type: double", "id is of type double: equality of such values is no safe key"),
+        ("type: csv}", "type: csv, delimiter: '\"'}", "delimiter and quote must be two characters"),
+        ("day, type: date", "day, type: date, format: '%Q'", "'%Q' is no strptime pattern"),
+        ("day, type: date", "day, type: date, format: '%d.%m.'", "no strptime pattern that tells one day from another"),
+        (
+            "primary_key: [id]",
+            "primary_key: [id]\nrules: [{name: r, check: 'true'}, {name: r, check: 'false'}]",
+            "rules of the same name: r",
+        ),
+        (
+            "primary_key: [id]",
+            "primary_key: [id]\npartitioning: {column: id, from: 2020, to: 2021}",
+            "partitioning.column: id must be a date or a timestamp",
+        ),
         ("note, type: text", "note, type: text, format: '%Y'", "`format` is for dates and timestamps, not for text"),
     ],
 )
@@ -81,3 +97,13 @@ def test_the_first_folder_of_a_key_names_the_dataset(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="MEDALLION_CONFIG_DIR"):
         load_catalog(tmp_path / "nowhere")
+
+
+def test_a_dataset_may_not_be_called_like_a_partition_of_another(tmp_path: Path) -> None:
+    partitioned = GOOD.replace(
+        "primary_key: [id]", "primary_key: [day]\npartitioning: {column: day, from: 2020, to: 2021}"
+    )
+    (tmp_path / "orders.yaml").write_text(partitioned)
+    (tmp_path / "orders_2020.yaml").write_text(GOOD.replace("dataset: orders", "dataset: orders_2020"))
+    with pytest.raises(ConfigurationError, match="'orders_2020' is how orders calls a partition"):
+        load_catalog(tmp_path)
