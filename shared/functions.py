@@ -54,7 +54,8 @@ def percentage(arguments: Sequence[pa.Array]) -> pa.Array:
     part, whole = arguments
     known = pc.and_(pc.and_(part.is_valid(), whole.is_valid()), pc.fill_null(pc.not_equal(whole, 0), False))
     parts, wholes = int64_values(part), int64_values(whole)
-    if len(parts) and max(np.abs(parts).max(), np.abs(wholes).max()) > 2**62 // 2_000_000:
+    largest = max((float(np.abs(v.astype(np.float64)).max(initial=0)) for v in (parts, wholes)), default=0)
+    if largest > 2**62 // 2_000_000:
         return _percentage_exact(part, whole)
     return decimal_array(rounded_quotient(parts * 1_000_000, np.where(wholes == 0, 1, wholes)), known)
 

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     batch_rows_max: int = Field(65_536, ge=1, description="Rows of one vectorised batch; memory follows from it.")
     block_bytes: int = Field(4_194_304, ge=4_096, description="Bytes read from a file at a time.")
     diff_rows_in_memory_max: int = Field(
-        2_000_000,
+        500_000,
         ge=0,
         description="Files and tables of more rows are compared in PostgreSQL, not in memory.",
     )

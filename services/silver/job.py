@@ -54,6 +54,7 @@ class FileRead:
     tally: Tally
     sha256: str
     header: tuple[str, ...] = ()  # of a CSV file
+    is_repeat: bool = False  # equal to the snapshot that is applied, and therefore not read
 
 
 @dataclass(frozen=True)

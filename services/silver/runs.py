@@ -52,6 +52,18 @@ def record_run(session: Session, run: Run) -> None:
     )
 
 
+def rows_said(run: Run) -> dict[str, int]:
+    """Return the counts worth a place in a line of the log."""
+    counts = run.counts or Counts()
+    return {
+        "rows": counts.read,
+        "inserted": counts.inserted,
+        "updated": counts.updated,
+        "deleted": counts.deleted,
+        "quarantined": counts.quarantined,
+    }
+
+
 def measure_run(metrics: Metrics, run: Run) -> None:
     """Tell the metrics what a pass that loaded its object did, and how long it took."""
     counts = vars(run.counts) if run.counts else {}

@@ -8,19 +8,24 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from services.silver import lake
 from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
-from services.silver.job import ObjectVersion
+from services.silver.job import FileRead, ObjectVersion
 from services.silver.load import Merged, merge_object, read_object
 from services.silver.merge import Held
+from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept
-from services.silver.runs import Run, measure_run, record_run
+from services.silver.runs import Run, measure_run, record_run, rows_said
 from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
+from services.silver.write import keep_statistics
 from shared.catalog import Catalog
+from shared.dataset import Dataset
 from shared.deadletters import bury
 from shared.errors import ClaimLost, MedallionError, ObjectDamaged, ObjectGone, Rejected, Unavailable
 from shared.events import ObjectRef, SilverChange, read_bronze_ready, silver_ready
@@ -189,39 +194,57 @@ class SilverService:
             conclude(session, obj, "superseded", reason)
             return "superseded"
         session.commit()
-        if obj.request == "replay":
-            obj = as_merge(obj)
-            reading = read_kept(session, dataset, obj, self._settings, self._sql, self._scratch)
-        else:
-            reading = read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch)
-        with reading as file:
-            read_seconds = time.perf_counter() - clock
-            self._let_older_snapshots_go_first(session, obj)
-            merged = merge_object(session, dataset, obj, file, self._settings, self._sql, self._gold_models)
-            merge_seconds = time.perf_counter() - clock - read_seconds
-            run = Run(
-                obj,
-                self._worker.worker_id,
-                merged.status,
-                None,
-                merged.counts,
-                read_seconds,
-                merge_seconds,
-                started_at,
-            )
-            record_run(session, run)
-            session.commit()
-            self._announce(session, obj, merged)
+        try:
+            run = self._pass(session, dataset, obj, started_at, clock, may_repeat=True)
+        except NoRepeat:
+            session.rollback()
+            run = self._pass(session, dataset, obj, started_at, clock, may_repeat=False)
         measure_run(self._metrics, run)
         log.info(
             "An object was loaded.",
             extra={
-                "action": merged.status, "dataset": obj.dataset, "rows": merged.counts.read,
-                "inserted": merged.counts.inserted, "updated": merged.counts.updated, "deleted": merged.counts.deleted,
-                "quarantined": merged.counts.quarantined, "seconds": round(read_seconds + merge_seconds, 3),
+                "action": run.outcome, "dataset": obj.dataset, **rows_said(run),
+                "seconds": round((run.read_seconds or 0) + (run.merge_seconds or 0), 3),
             },
         )  # fmt: skip
-        return merged.status
+        return run.outcome
+
+    def _pass(
+        self,
+        session: Session,
+        dataset: Dataset,
+        obj: ObjectVersion,
+        started_at: datetime,
+        clock: float,
+        may_repeat: bool,
+    ) -> Run:
+        """Read, merge, commit, announce: one pass over an object."""
+        with self._reading(session, dataset, obj, may_repeat) as file:
+            read_seconds = time.perf_counter() - clock
+            self._let_older_snapshots_go_first(session, obj)
+            applied = as_merge(obj) if obj.request == "replay" else obj
+            merged = merge_object(session, dataset, applied, file, self._settings, self._sql, self._gold_models)
+            seconds = time.perf_counter() - clock - read_seconds
+            run = Run(
+                obj, self._worker.worker_id, merged.status, None, merged.counts, read_seconds, seconds, started_at
+            )
+            record_run(session, run)
+            session.commit()
+            self._announce(session, obj, merged)
+            keep_statistics(merged.job)
+        return run
+
+    def _reading(
+        self, session: Session, dataset: Dataset, obj: ObjectVersion, may_repeat: bool
+    ) -> AbstractContextManager[FileRead]:
+        """Open the object as rows: kept ones for a replay, else the file's."""
+        if obj.request == "replay":
+            return read_kept(session, dataset, as_merge(obj), self._settings, self._sql, self._scratch)
+
+        def repeats(sha256: str) -> bool:
+            return may_repeat and can_repeat(session, dataset, obj, sha256)
+
+        return read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch, repeats)
 
     def _let_older_snapshots_go_first(self, session: Session, obj: ObjectVersion) -> None:
         """Wait a while for older snapshots that other workers hold, so that history is written in order.

@@ -204,3 +204,17 @@ def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -
         " TRUNCATE bad_rows"
     )
     return written
+
+
+# A table that changed by this share, and by at least so many rows, is analysed at once: gold's plans for one restated
+# day cost three times as much until the planner knows the keys, and autovacuum comes by only once a minute.
+_ANALYSE_SHARE, _ANALYSE_ROWS_MIN = 0.1, 10_000
+
+
+def keep_statistics(job: Job) -> None:
+    """Refresh the planner's statistics of the key columns after a large load; commits."""
+    changed = job.counts.inserted + job.counts.updated + job.counts.deleted
+    if changed < max(_ANALYSE_ROWS_MIN, _ANALYSE_SHARE * job.state.rows_live):
+        return
+    job.session.execute(f"ANALYZE {job.dataset.clean_table} ({', '.join(job.dataset.primary_key or ('_object_id',))})")
+    job.session.commit()
