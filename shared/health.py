@@ -143,11 +143,16 @@ class ServerWatch:
             server = self.look()
             if (server.away_since is not None) != was_away:
                 was_away = not was_away
-                sentence = "A server is away." if was_away else "A server is back."
-                log.warning(
-                    sentence, extra={"action": "server_watched", "server": server.name, "reason": server.reason}
-                )
+                _say(server)
             self._stop.wait(AWAY_CHECK_SECONDS if was_away else CHECK_SECONDS)
+
+
+def _say(server: Server) -> None:
+    if server.away_since is None:
+        log.warning("A server is back.", extra={"action": "server_back", "server": server.name})
+    else:
+        fields = {"action": "server_away", "server": server.name, "reason": server.reason}
+        log.warning("A server is away.", extra=fields)
 
 
 class Health:
