@@ -30,29 +30,32 @@ class Failure:
     """An unexpected exception, or an event nobody can read; never the verdict of a contract."""
 
     identity: str  # of the object, or of the event's bytes: the same one again counts once
-    dataset: str  # '' where nothing tells
+    dataset: str  # '' where nothing tells; then it counts as an object, not as a dataset
     reason: str
 
 
 def of_object(object_id: uuid.UUID, dataset: str, error: BaseException) -> Failure:
     """Return the failure of an object that met an unexpected exception."""
-    return Failure(str(object_id), dataset, f"{type(error).__name__}: {error}")
+    return Failure(str(object_id), dataset, _first_line(f"{type(error).__name__}: {error}"))
 
 
 def of_event(raw: bytes, error: BaseException) -> Failure:
     """Return the failure of an event that cannot be decoded; its text may still tell the dataset."""
     found = _DATASET.search(raw)
-    return Failure(hashlib.sha256(raw).hexdigest(), found[1].decode() if found else "", str(error))
+    return Failure(hashlib.sha256(raw).hexdigest(), found[1].decode() if found else "", _first_line(str(error)))
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n", 1)[0]
 
 
 def reason_to_stop(failures: Sequence[Failure], objects_min: int, datasets_min: int) -> str | None:
     """Say why a worker must stop after these failures without a success in between; None: it goes on."""
-    objects, datasets = {one.identity for one in failures}, {one.dataset for one in failures}
+    objects, datasets = {one.identity for one in failures}, {one.dataset for one in failures if one.dataset}
     if len(objects) < objects_min or len(datasets) < datasets_min:
         return None
-    names = ", ".join(sorted(name or "unknown" for name in datasets))
     return (
-        f"{len(objects)} objects or events of {len(datasets)} datasets ({names}) failed in a row, "
+        f"{len(objects)} objects or events of {len(datasets)} datasets ({', '.join(sorted(datasets))}) failed in a row, "
         f"the last one with {failures[-1].reason}"
     )
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,10 @@ class Medallion:
         return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def medallion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medallion]:
-    """A stack started by `up`, as a user would; stopped by SIGTERM."""
-    made = Medallion(tmp_path_factory.mktemp("cli"))
+@contextmanager
+def started(folder: Path) -> Iterator[Medallion]:
+    """Start a stack by `up`, as a user would; stop it by SIGTERM."""
+    made = Medallion(folder)
     with (made.folder / "up.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "services.cli", "up", "--no-poll", *made.at()],
@@ -95,6 +96,13 @@ def medallion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medallion]:
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 0
     assert not is_running(made.data_dir)
+
+
+@pytest.fixture(scope="module")
+def medallion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medallion]:
+    """A stack for all tests of this module."""
+    with started(tmp_path_factory.mktemp("cli")) as made:
+        yield made
 
 
 def test_up_says_where_everything_listens(medallion: Medallion):

@@ -89,8 +89,9 @@ def test_a_success_in_between_and_verdicts_of_a_contract_stop_nobody(
         pipeline.silver.handle(event(pipeline, broken))
         assert pipeline.ledger(broken)["status"] == "rejected"
     pipeline.silver.handle(b"not an event")
-    assert open_stops(pipeline) == []
     pipeline.silver.handle(b"neither is this")
+    assert open_stops(pipeline) == []
+    meets_a_bug("users", USERS, 8)
     assert len(open_stops(pipeline)) == 1
 
 

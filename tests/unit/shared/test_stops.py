@@ -27,9 +27,18 @@ def test_several_objects_of_several_datasets_in_a_row_stop_a_worker(seen: tuple[
     assert (reason_to_stop(failures(*seen), objects_min=3, datasets_min=2) is not None) is stops
 
 
+def test_garbage_on_the_topic_stops_nobody_by_itself():
+    garbage = [Failure(str(number), "", "not JSON") for number in range(5)]
+    assert reason_to_stop([*garbage, *failures("covid 1", "covid 2")], 3, 2) is None
+
+
+def test_the_reason_is_one_line():
+    assert of_event(b"", ValueError("not an event\nmore of it")).reason == "not an event"
+
+
 def test_the_reason_names_datasets_and_the_last_error():
     assert reason_to_stop([*failures("covid 1", "users 1"), Failure("x", "", "not JSON")], 3, 2) == (
-        "3 objects or events of 3 datasets (covid, unknown, users) failed in a row, the last one with not JSON"
+        "3 objects or events of 2 datasets (covid, users) failed in a row, the last one with not JSON"
     )
 
 
