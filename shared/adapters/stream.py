@@ -2,9 +2,7 @@
 
 What was found in faust-streaming 0.15.3 decides the shape of this module. An agent that raises loses its
 message, so nothing ever leaves the agent; concurrency above 1 loses messages on kill -9, so there is one;
-stopping while a message is under way loses it unless acknowledgement is ours (`noack`), so it is. The
-application runs in our own event loop without faust's Worker: no signal handlers, log handlers or redirected
-streams but ours.
+stopping while a message is under way loses it unless acknowledgement is ours (`noack`), so it is.
 """
 
 import asyncio
@@ -18,9 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
-import faust
-from faust.transport.drivers import aiokafka as driver
-
+from shared.adapters.faustapp import new_app
 from shared.adapters.kafka import KafkaBus, topics
 from shared.adapters.offload import in_daemon_thread
 from shared.errors import Unavailable
@@ -35,35 +31,8 @@ ExitStatus = Literal[0, 1, 3]
 DRAIN_SECONDS_MAX = 3.5  # on SIGTERM, for the message under way; the supervisor waits 6 s in all
 LEAVE_SECONDS_MAX = 1.0  # for the last commit and for leaving the group, each
 BITE_SECONDS_MAX = 12.0  # for all of an orderly end; beyond it the process is ended as it is
-# faust asks the broker to hold a fetch for 1.5 s. Kafka answers as soon as a message is there; Tansu 0.6
-# looks only at half of that time, which costs 0.3 s a message. Measured at 20 ms: 3 to 17 ms.
-FETCH_WAIT_MS = 20
-FETCH_BYTES_MAX = 65_536  # a partition's share of what waits in memory; events have about 500 bytes
 BROKER_CHECK_SECONDS = 2.0
 BROKER_AWAY_SECONDS_MAX = 10.0
-COMMIT_INTERVAL_SECONDS = 0.5
-# A message may take hours: the group membership rests on the heartbeats alone.
-POLL_INTERVAL_SECONDS_MAX = 86_400.0
-
-
-class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    __module__ = driver.__name__
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # faust writes 1500 into its code
-        return consumer
-
-
-class _Consumer(driver.Consumer):  # type: ignore[misc]
-    __module__ = driver.__name__  # mode names the logger after it
-
-    def _new_consumer_thread(self) -> Any:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-
-class _Transport(driver.Transport):  # type: ignore[misc]
-    Consumer = _Consumer
 
 
 def consume(
@@ -130,7 +99,7 @@ class _Consumption:
             return self._status, True
         if on_start is not None:
             await asyncio.to_thread(on_start)
-        self._app = self._new_app()
+        self._app = new_app(self._settings, self._group, self._topic, self._agent)
         watches = [asyncio.create_task(self._run_app()), asyncio.create_task(self._watch_broker())]
         watchdog = Watchdog(self._settings.watchdog_seconds, self._look, partial(self._bitten, loop))
         watchdog.start()
@@ -146,32 +115,6 @@ class _Consumption:
             extra={"action": "consume_stopped", "topic": self._topic, "status": self._status},
         )
         return self._status, is_clean
-
-    def _new_app(self) -> Any:
-        settings = self._settings
-        scratch = settings.data_dir / "faust"  # must exist; faust makes empty folders in it, tables or not
-        scratch.mkdir(parents=True, exist_ok=True)
-        app = faust.App(
-            self._group,
-            broker=";".join(f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")),
-            datadir=scratch,
-            web_enabled=False,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            stream_buffer_maxsize=1,
-            stream_wait_empty=False,
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=FETCH_BYTES_MAX,
-            broker_commit_interval=COMMIT_INTERVAL_SECONDS,
-            broker_session_timeout=settings.consumer_session_timeout_seconds,
-            broker_heartbeat_interval=settings.consumer_session_timeout_seconds / 3,
-            broker_max_poll_interval=POLL_INTERVAL_SECONDS_MAX,
-        )
-        app.transport = _Transport(app.conf.broker, app, loop=asyncio.get_running_loop())
-        raw = app.topic(self._topic, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw")
-        app.agent(raw, name=self._group, concurrency=1)(self._agent)
-        app.finalize()
-        return app
 
     async def _agent(self, stream: Any) -> None:
         async for event in stream.noack().events():

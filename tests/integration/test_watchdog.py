@@ -25,11 +25,11 @@ from shared.settings import load_settings
 from shared.telemetry import configure_logging
 
 apps = []
-class Consumption(stream._Consumption):
-    def _new_app(self):
-        apps.append(super()._new_app())
-        return apps[-1]
-stream._Consumption = Consumption
+new_app = stream.new_app
+def kept_app(*arguments):
+    apps.append(new_app(*arguments))
+    return apps[-1]
+stream.new_app = kept_app
 
 def handle(value):
     word, _, seconds = value.decode().partition(" ")
