@@ -23,9 +23,12 @@ def bury(
 ) -> None:
     """Keep a payload with the error that it met; commits, then says so on the topic of dead letters.
 
-    The table is the truth: a broker that is away costs the event, not the letter.
+    The table is the truth: a broker that is away costs the event, not the letter. An object that meets the same
+    error again has one letter with one more attempt, and is not announced again.
     """
     reason = f"{type(error).__name__}: {error}".replace("\x00", "\\x00")
+    if object_id is not None and _met_again(session, object_id, reason):
+        return
     dead_letter_id, created_at = session.rows(
         """
         INSERT INTO bronze.dead_letters (topic, payload, reason, traceback, dataset, object_id)
@@ -54,3 +57,17 @@ def bury(
     except Unavailable as away:
         fields = {"action": "dead_letter_unsaid", "dead_letter_id": dead_letter_id, "reason": str(away)}
         log.warning("A dead letter is kept, but could not be announced.", extra=fields)
+
+
+def _met_again(session: Session, object_id: uuid.UUID, reason: str) -> bool:
+    """Count one more attempt on an object's open letter with this error; say whether there was one; commits."""
+    again = session.execute(
+        """
+        UPDATE bronze.dead_letters SET attempts = attempts + 1
+        WHERE object_id = %s AND status = 'open' AND split_part(reason, chr(10), 1) = %s
+        """,
+        # The first line says what went wrong; PostgreSQL's next ones may quote a row with its time.
+        (object_id, reason.split("\n", 1)[0]),
+    )
+    session.commit()
+    return bool(again)

@@ -91,7 +91,7 @@ def test_a_success_in_between_and_verdicts_of_a_contract_stop_nobody(
     pipeline.silver.handle(b"not an event")
     pipeline.silver.handle(b"neither is this")
     assert open_stops(pipeline) == []
-    meets_a_bug("users", USERS, 8)
+    meets_a_bug("users", USERS.replace(b"Ada", b"Eve"), 8)
     assert len(open_stops(pipeline)) == 1
 
 
@@ -109,6 +109,17 @@ def test_a_dead_letter_is_announced_after_it_is_kept(pipeline: Pipeline) -> None
         "schema_version": 1, "dead_letter_id": letter[0], "topic": "bronze-ready", "reason": letter[1],
         "dataset": None, "object_id": None,
     }  # fmt: skip
+
+
+def test_an_object_that_meets_the_same_bug_again_has_one_dead_letter(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "read_records", explode)
+    announced = event(pipeline, pipeline.land("covid", COVID))
+    for _ in range(3):
+        pipeline.silver.handle(announced)
+    assert pipeline.rows("SELECT dataset, attempts FROM bronze.dead_letters") == [("covid", 3)]
+    assert [topic for topic, *_ in pipeline.bus.published] == [DEAD_LETTERS]
 
 
 def test_a_broker_that_is_away_does_not_keep_a_dead_letter_from_being_kept(
