@@ -13,10 +13,10 @@ from services.gold.deadletter import bury_once
 from services.gold.measure import measure
 from services.gold.session import KeptSession
 from shared.errors import Unavailable
-from shared.metrics import NO_METRICS, RETRIES, Metrics
+from shared.metrics import DEAD_LETTERS, NO_METRICS, RETRIES, Metrics
 from shared.models import Models
 from shared.ports import EventBus, ObjectStore
-from shared.settings import Settings
+from shared.settings import SILVER_READY, Settings
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class Upkeep:
             log.warning("A server is away.", extra={"action": "upkeep_postponed", "reason": str(error)})
         except Exception as error:
             log.exception("Views or snapshots failed.", extra={"action": "upkeep_failed"})
+            self._metrics.count(DEAD_LETTERS, SILVER_READY)
             with suppress(Unavailable), self._session.use() as session:
                 bury_once(session, self._bus, b"", error, None)
         self._failures += 1
