@@ -69,46 +69,45 @@ def replay(
     Rows that pass take effect as their object would have: what is newer stays. The others stay open. Restart the
     services first when you changed the contract: they read it when they start.
     """
-    from services.cli.announce import announce
     from services.cli.connect import find_stack
-    from shared import requests
 
     stack = find_stack(data_dir)
     _check_dataset(stack, dataset)
     with stack.session("replay") as session:
         wanted = _wanted(session, stack, dataset, rule, object_named)
         found = matching(session, stack, wanted)
-        replayable = [row for row in found if row.is_replayable]
-        result: dict[str, Any] = {
-            "rows_asked": len(replayable),
-            "rows_not_replayable": len(found) - len(replayable),
-            "objects": len({row.object_id for row in replayable}),
-        }
-        if replayable:
-            _, refs = requests.replay(session, wanted.dataset, wanted.rule, wanted.object_id)
-            announce(stack, session, refs)
-    _say_left_out(result["rows_not_replayable"])
-    if not replayable:
-        raise MedallionError(f"nothing to replay: there is no {'such ' if found else ''}open row{wanted.sentence()}")
+        asked = _ask(session, stack, wanted, found)
+    objects = len({row.object_id for row in asked})
+    result = {"rows_asked": len(asked), "rows_not_replayable": len(found) - len(asked), "objects": objects}
     if not as_json:
-        console().print(f"{result['rows_asked']:,} row(s) of {result['objects']:,} object(s) will be checked again.")
-    if wait:
-        outcome = _waited(stack, [row.quarantine_id for row in replayable], timeout_seconds)
-        result |= {name: outcome[name] for name in ("rows_passed", "rows_open", "rows_closed", "failure")}
-        if not as_json:
-            console().print(outcome_sentence(outcome))
+        console().print(f"{len(asked):,} row(s) of {objects:,} object(s) will be checked again.")
+    outcome = _waited(stack, [row.quarantine_id for row in asked], timeout_seconds) if wait else {}
     if as_json:
-        print_json(result)
-    if result.get("failure"):
-        raise Outstanding(f"not all of it could be done: {result['failure']}")
+        print_json(result | outcome)
+    elif outcome:
+        console().print(outcome_sentence(outcome))
+    if outcome.get("failure"):
+        raise Outstanding(f"not all of it could be done: {outcome['failure']}")
 
 
-def _say_left_out(rows: int) -> None:
-    if rows:
+def _ask(session: "Session", stack: "Stack", wanted: Wanted, found: Sequence[Matching]) -> list[Matching]:
+    """Ask for the rows that can be replayed and return them; raises MedallionError when there is none."""
+    from services.cli.announce import announce
+    from shared import requests
+
+    asked = [row for row in found if row.is_replayable]
+    if not found:
+        raise MedallionError(f"nothing to replay: there is no open row{wanted.sentence()}")
+    if len(asked) < len(found):
         remark(
-            f"{rows:,} open row(s) cannot be replayed: their text is not whole, or another line of the file was taken. "
-            "Land the file again corrected, or discard them."
+            f"{len(found) - len(asked):,} open row(s) cannot be replayed: their text is not whole, or another line of "
+            "the file was taken. Land the file again corrected, or discard them."
         )
+    if not asked:
+        raise MedallionError("nothing to replay: there is no other open row")
+    _, refs = requests.replay(session, wanted.dataset, wanted.rule, wanted.object_id)
+    announce(stack, session, refs)
+    return asked
 
 
 def outcome_sentence(outcome: dict[str, Any]) -> str:
@@ -127,7 +126,7 @@ def _waited(stack: "Stack", ids: Sequence[int], timeout_seconds: float) -> dict[
             (outcome,) = dictionaries(OUTCOME_COLUMNS, session.rows(query, {"ids": list(ids)}))
             session.rollback()
             if not outcome["objects_unfinished"]:
-                return outcome
+                return {name: outcome[name] for name in OUTCOME_COLUMNS[1:]}
             if time.monotonic() >= deadline:
                 what = f"{outcome['objects_unfinished']} object(s) are not finished after {timeout_seconds:g} s"
                 raise Outstanding("\n".join([what, *idle_workers(stack)]))

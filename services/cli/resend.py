@@ -1,6 +1,6 @@
 """Dead letters sent on their way again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from services.cli.announce import announce
@@ -39,7 +39,7 @@ def resend(session: "Session", stack: "Stack", letters: Sequence[Letter]) -> dic
     return {"dead_letters": len(letters), "objects_announced": len(refs), "events_published": published}
 
 
-def messages_of(letter: Letter, wake_up_gold: Any) -> Iterator[Message]:
+def messages_of(letter: Letter, wake_up_gold: Callable[[], Iterable[Message]]) -> Iterator[Message]:
     """Yield what is published for a letter without an object: its payload, or where it has none what wakes gold.
 
     A letter without payload is gold's own: work that no event had asked for.
