@@ -1,5 +1,6 @@
 """What people do after a fix, on a stack of its own: replay, discard, approve, backfill, dead letters, resume."""
 
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.kafka import KafkaBus
+from shared.adapters.kafka import KafkaBus, tail
 from shared.adapters.postgres import Postgres
 from tests.integration.test_cli import Medallion, started
 
@@ -134,11 +135,14 @@ def test_dead_letters_are_sent_on_their_way_again(medallion: Medallion):
     with broken(medallion, "bronze.raw_rainfall"):
         lost = land(medallion, rain("Bern"))
         medallion("settle", status=1)
-    bus = KafkaBus(medallion.json("env")["MEDALLION_KAFKA_BOOTSTRAP_SERVERS"])
+    kafka = medallion.json("env")["MEDALLION_KAFKA_BOOTSTRAP_SERVERS"]
+    bus = KafkaBus(kafka)
     bus.publish("bronze-ready", "any", b"not an event")
     bus.close()
     event, failed = eventually(lambda: found if len(found := medallion.json("dead-letters", "list")) == 2 else None)
     assert (failed["dataset"], failed["object_status"], event["topic"]) == ("rainfall", "failed", "bronze-ready")
+    announced = [json.loads(one.value)["data"] for one in tail(kafka, "dead-letters", from_start=True, idle_seconds=1)]
+    assert [one["dead_letter_id"] for one in announced] == [failed["dead_letter_id"], event["dead_letter_id"]]
     shown = medallion.done("dead-letters", "show", str(failed["dead_letter_id"])).stdout
     for part in ("reason: UndefinedColumn", "Traceback (most recent call last)", "merge_object", "object " + lost):
         assert part in shown
