@@ -5,36 +5,25 @@ every line as the header has. Everything else — quoted cells, line breaks in q
 the scanner, record by record. Both count physical lines, so that a row can be found again in the file.
 """
 
-import codecs
 import csv
-import io
 import json
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from services.silver.blocks import Blocks, in_utf8
 from services.silver.header import Layout, layout_of
-from services.silver.record import Broken, Records, shortened, text_of
+from services.silver.record import Broken, Records, text_of
+from services.silver.scanner import Dialect, Scanner, line_end
 from shared.dataset import CsvFormat, Dataset
 from shared.errors import Rejected
 
 # A plain stretch shorter than this costs more to set up than the scanner takes for it.
 PLAIN_BYTES_MIN = 8_192
 _LF = 0x0A
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """What the two lanes need to know of the declared format."""
-
-    delimiter: str
-    quote: str
-    fields: int
-    record_bytes_max: int
 
 
 def read_csv(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max: int) -> Iterator[Records]:
@@ -45,7 +34,7 @@ def read_csv(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max:
     """
     declared = dataset.format
     assert isinstance(declared, CsvFormat)
-    blocks = _Blocks(_utf8(file, declared.encoding), max(block_bytes, 4 * dataset.limits.record_bytes_max))
+    blocks = Blocks(in_utf8(file, declared.encoding), max(block_bytes, 4 * dataset.limits.record_bytes_max))
     layout, lines_before = _header(blocks, dataset, declared)
     dialect = Dialect(declared.delimiter, declared.quote, len(layout.names), dataset.limits.record_bytes_max)
     reader = _Reader(dataset, layout, dialect, lines_before)
@@ -54,87 +43,14 @@ def read_csv(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max:
         blocks.give_back(reader.rest)
 
 
-class _Blocks:
-    """A file as blocks that end with a line, or with the file."""
-
-    def __init__(self, file: BinaryIO, block_bytes: int) -> None:
-        self._file, self._block_bytes = file, block_bytes
-        self._carry = b""
-        self.is_last = False
-
-    def take(self) -> bytes:
-        """Return the next block: what was given back, then new bytes up to the last line break."""
-        while not self.is_last:
-            fresh = self._file.read(self._block_bytes)
-            self.is_last = not fresh
-            data = self._carry + fresh
-            end = len(data) if self.is_last else data.rfind(b"\n") + 1
-            self._carry = data[end:]
-            if end or self.is_last:
-                return data[:end]
-            if len(data) > 2 * self._block_bytes:
-                return self._endless(data)
-        block, self._carry = self._carry, b""
-        return block
-
-    def _endless(self, data: bytes) -> bytes:
-        raise Rejected(
-            f"a line of more than {len(data):,} bytes begins with {shortened(text_of(data[:80]))!r}: this is not a CSV "
-            "file of lines (limits.record_bytes_max bounds a record)"
-        )
-
-    def give_back(self, rest: bytes) -> None:
-        """Put an unfinished record in front of what is read next."""
-        self._carry = rest + self._carry
-
-
-def _utf8(file: BinaryIO, encoding: str) -> BinaryIO:
-    """Return the file as UTF-8 bytes without a byte order mark, whatever encoding it declares."""
-    if encoding in ("utf-8", "utf-8-sig"):
-        if file.read(3) != codecs.BOM_UTF8:
-            file.seek(0)
-        return file
-    return io.BufferedReader(_Recoded(file, encoding))
-
-
-class _Recoded(io.RawIOBase):
-    """Bytes of another encoding read as UTF-8; raises Rejected at the first that the encoding does not know."""
-
-    def __init__(self, file: BinaryIO, encoding: str) -> None:
-        self._file, self._encoding = file, encoding
-        self._decode = codecs.getincrementaldecoder(encoding)()
-        self._rest, self._offset = b"", 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: "memoryview") -> int:  # type: ignore[override]
-        while not self._rest:
-            data = self._file.read(1 << 20)
-            try:
-                self._rest = (
-                    self._decode.decode(data, final=not data).lstrip("\ufeff" if not self._offset else "").encode()
-                )
-            except UnicodeDecodeError as error:
-                raise Rejected(
-                    f"byte {self._offset + error.start:,} is not {self._encoding}, the declared encoding: {error.reason}"
-                ) from error
-            self._offset += len(data)
-            if not data:
-                break
-        part, self._rest = self._rest[: len(target)], self._rest[len(target) :]
-        target[: len(part)] = part
-        return len(part)
-
-
-def _header(blocks: _Blocks, dataset: Dataset, declared: CsvFormat) -> tuple[Layout, int]:
+def _header(blocks: Blocks, dataset: Dataset, declared: CsvFormat) -> tuple[Layout, int]:
     """Read the header record; return the layout and how many physical lines came up to its end."""
     first = blocks.take()
     if not first.strip(b"\r\n"):
         raise Rejected("the file is empty: not even a header")
-    quote, end = declared.quote.encode(), _line_end(first, 0)
+    quote, end = declared.quote.encode(), line_end(first, 0)
     while first.count(quote, 0, end) % 2 and end < len(first):
-        end = _line_end(first, end)
+        end = line_end(first, end)
     try:
         text = first[:end].decode("utf-8")
         if "\0" in text:
@@ -144,11 +60,6 @@ def _header(blocks: _Blocks, dataset: Dataset, declared: CsvFormat) -> tuple[Lay
         raise Rejected(f"line 1: the header cannot be read as {declared.encoding} CSV: {error}") from error
     blocks.give_back(first[end:])
     return layout_of(dataset, [name.strip() for name in names]), first.count(b"\n", 0, end)
-
-
-def _line_end(data: bytes, position: int) -> int:
-    """Return where the line at a position ends, its line feed included."""
-    return data.find(b"\n", position) + 1 or len(data)
 
 
 class _Reader:
@@ -196,7 +107,7 @@ class _Reader:
         while True:
             following = block.find(self._quote, position + 1)
             if following < 0 or following - position > 2 * PLAIN_BYTES_MIN:
-                return _line_end(block, position)
+                return line_end(block, position)
             position = following
 
     def _plain(self, stretch: bytes, batch_rows_max: int) -> Iterator[Records]:
@@ -269,7 +180,7 @@ class _Reader:
 
         A record that is unfinished at the end waits for more, and is broken when nothing more comes.
         """
-        scanner = _Scanner(stretch, self._dialect, self._line)
+        scanner = Scanner(stretch, self._dialect, self._line)
         rows: list[list[str]] = []
         lines: list[int] = []
         spans: list[tuple[int, int]] = []
@@ -306,94 +217,6 @@ class _Reader:
         return Records(
             pa.RecordBatch.from_arrays(cells, names=names), lines, raw.text, rescued, None, broken, self._layout.names
         )
-
-
-class _Scanner:
-    """Read one record after another out of a stretch of bytes, as RFC 4180 has it."""
-
-    def __init__(self, stretch: bytes, dialect: Dialect, line: int) -> None:
-        self._stretch, self._dialect = stretch, dialect
-        self.position, self.line = 0, line
-        self.record_start, self.record_line = 0, line
-
-    def next(self, may_wait: bool) -> list[str] | Broken | None:
-        """Return the next record's cells, a Broken, [] for a blank line, or None at the end.
-
-        With `may_wait`, a record that the stretch ends within is left for later.
-        """
-        if self.position >= len(self._stretch):
-            return None
-        self.record_start, self.record_line = self.position, self.line
-        first_end = _line_end(self._stretch, self.position)
-        first = self._stretch[self.position : first_end]
-        problem = self._unreadable(first)
-        if problem:
-            return self._give_up(first_end, *problem)
-        end = first_end
-        quote = self._dialect.quote.encode()
-        # A record goes on while its quotes are unbalanced; what a stray quote in mid-cell swallows is found below.
-        while self._stretch.count(quote, self.record_start, end) % 2 and end < len(self._stretch):
-            if end - self.record_start > self._dialect.record_bytes_max:
-                break
-            end = _line_end(self._stretch, end)
-        return self._parse(first_end, end, may_wait)
-
-    def _parse(self, first_end: int, end: int, may_wait: bool) -> list[str] | Broken | None:
-        whole = self._stretch[self.record_start : end]
-        problem = self._unreadable(whole)
-        if problem:
-            return self._give_up(first_end, *problem)
-        source = io.StringIO(whole.decode("utf-8"), newline="")
-        reader = csv.reader(
-            source,
-            delimiter=self._dialect.delimiter,
-            quotechar=self._dialect.quote,
-            strict=True,
-            lineterminator="\n",
-        )
-        try:
-            cells = next(reader, [])
-        except csv.Error as error:
-            is_open = "unexpected end of data" in str(error)
-            if is_open and may_wait and end == len(self._stretch) and len(whole) <= self._dialect.record_bytes_max:
-                return None
-            reason = "a quote opens here and does not close" if is_open else str(error)
-            return self._give_up(first_end, "malformed", f"{reason}; double a quote that belongs to a cell")
-        used = len(source.getvalue()[: source.tell()].encode())
-        self.position = self.record_start + used
-        self.line += self._stretch.count(b"\n", self.record_start, self.position) or 1
-        if not cells:
-            return []
-        if len(cells) != self._dialect.fields:
-            message = f"{len(cells)} cells where the header has {self._dialect.fields}"
-            raw = text_of(self._stretch[self.record_start : self.position].rstrip(b"\r\n"))
-            return Broken(self.record_line, raw, "ragged", message)
-        return cells
-
-    def _unreadable(self, data: bytes) -> tuple[str, str] | None:
-        if len(data) > self._dialect.record_bytes_max:
-            return (
-                "too_long",
-                f"a record of more than {self._dialect.record_bytes_max:,} bytes (limits.record_bytes_max)",
-            )
-        nul = data.find(b"\0")
-        if nul >= 0:
-            return "nul", f"a NUL byte at offset {nul} of the record; text cannot hold it"
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            return (
-                "encoding",
-                f"{error.end - error.start} byte(s) at offset {error.start} of the record are not UTF-8",
-            )
-        return None
-
-    def _give_up(self, end: int, rule: str, message: str) -> Broken:
-        """Declare the first physical line broken and go on behind it, so that one bad quote costs one line."""
-        raw = text_of(self._stretch[self.record_start : end].rstrip(b"\r\n")[: self._dialect.record_bytes_max])
-        self.position = end
-        self.line += 1
-        return Broken(self.record_line, raw, rule, message)
 
 
 class _RawLines:

@@ -1,0 +1,110 @@
+"""Read CSV record by record, as RFC 4180 has it: the lane for quotes, ragged lines and bad bytes."""
+
+import csv
+import io
+from dataclasses import dataclass
+
+from services.silver.record import Broken, text_of
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the two lanes need to know of the declared format."""
+
+    delimiter: str
+    quote: str
+    fields: int
+    record_bytes_max: int
+
+
+class Scanner:
+    """Read one record after another out of a stretch of bytes, as RFC 4180 has it."""
+
+    def __init__(self, stretch: bytes, dialect: Dialect, line: int) -> None:
+        self._stretch, self._dialect = stretch, dialect
+        self.position, self.line = 0, line
+        self.record_start, self.record_line = 0, line
+
+    def next(self, may_wait: bool) -> list[str] | Broken | None:
+        """Return the next record's cells, a Broken, [] for a blank line, or None at the end.
+
+        With `may_wait`, a record that the stretch ends within is left for later.
+        """
+        if self.position >= len(self._stretch):
+            return None
+        self.record_start, self.record_line = self.position, self.line
+        first_end = line_end(self._stretch, self.position)
+        first = self._stretch[self.position : first_end]
+        problem = self._unreadable(first)
+        if problem:
+            return self._give_up(first_end, *problem)
+        end = first_end
+        quote = self._dialect.quote.encode()
+        # A record goes on while its quotes are unbalanced; what a stray quote in mid-cell swallows is found below.
+        while self._stretch.count(quote, self.record_start, end) % 2 and end < len(self._stretch):
+            if end - self.record_start > self._dialect.record_bytes_max:
+                break
+            end = line_end(self._stretch, end)
+        return self._parse(first_end, end, may_wait)
+
+    def _parse(self, first_end: int, end: int, may_wait: bool) -> list[str] | Broken | None:
+        whole = self._stretch[self.record_start : end]
+        problem = self._unreadable(whole)
+        if problem:
+            return self._give_up(first_end, *problem)
+        source = io.StringIO(whole.decode("utf-8"), newline="")
+        reader = csv.reader(
+            source,
+            delimiter=self._dialect.delimiter,
+            quotechar=self._dialect.quote,
+            strict=True,
+            lineterminator="\n",
+        )
+        try:
+            cells = next(reader, [])
+        except csv.Error as error:
+            is_open = "unexpected end of data" in str(error)
+            if is_open and may_wait and end == len(self._stretch) and len(whole) <= self._dialect.record_bytes_max:
+                return None
+            reason = "a quote opens here and does not close" if is_open else str(error)
+            return self._give_up(first_end, "malformed", f"{reason}; double a quote that belongs to a cell")
+        used = len(source.getvalue()[: source.tell()].encode())
+        self.position = self.record_start + used
+        self.line += self._stretch.count(b"\n", self.record_start, self.position) or 1
+        if not cells:
+            return []
+        if len(cells) != self._dialect.fields:
+            message = f"{len(cells)} cells where the header has {self._dialect.fields}"
+            raw = text_of(self._stretch[self.record_start : self.position].rstrip(b"\r\n"))
+            return Broken(self.record_line, raw, "ragged", message)
+        return cells
+
+    def _unreadable(self, data: bytes) -> tuple[str, str] | None:
+        if len(data) > self._dialect.record_bytes_max:
+            return (
+                "too_long",
+                f"a record of more than {self._dialect.record_bytes_max:,} bytes (limits.record_bytes_max)",
+            )
+        nul = data.find(b"\0")
+        if nul >= 0:
+            return "nul", f"a NUL byte at offset {nul} of the record; text cannot hold it"
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return (
+                "encoding",
+                f"{error.end - error.start} byte(s) at offset {error.start} of the record are not UTF-8",
+            )
+        return None
+
+    def _give_up(self, end: int, rule: str, message: str) -> Broken:
+        """Declare the first physical line broken and go on behind it, so that one bad quote costs one line."""
+        raw = text_of(self._stretch[self.record_start : end].rstrip(b"\r\n")[: self._dialect.record_bytes_max])
+        self.position = end
+        self.line += 1
+        return Broken(self.record_line, raw, rule, message)
+
+
+def line_end(data: bytes, position: int) -> int:
+    """Return where the line at a position ends, its line feed included."""
+    return data.find(b"\n", position) + 1 or len(data)
