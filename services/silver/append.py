@@ -3,9 +3,10 @@
 import numpy as np
 import pyarrow as pa
 
+from services.silver.badrows import keep_bad_rows
 from services.silver.diff import Action
 from services.silver.job import Job
-from services.silver.merge import keep_bad_rows, refuse_if_too_bad
+from services.silver.merge import refuse_if_too_bad
 from services.silver.touched import Touched
 from services.silver.write import clean_batch, write_clean, write_quarantine, write_raw
 

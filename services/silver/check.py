@@ -3,9 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 
 from services.silver.batchsql import BatchSql
 from services.silver.cast import Misfit, Typed, arrow_type, cast
-from services.silver.record import Broken, Records, shortened
+from services.silver.record import Broken, Records, broken_whole, halves, without_rows
 from services.silver.rowhash import HASH_TYPE, canonical, row_hashes
 from shared.dataset import Dataset, Rule
 from shared.errors import ConfigurationError
@@ -100,11 +99,11 @@ class Checker:
         try:
             checked = self._check(records)
         except (ArithmeticError, ValueError, TypeError, pa.ArrowException, ConfigurationError) as error:
-            self._check(_without_rows(records))  # raises again when it is the contract that is wrong, not a row
+            self._check(without_rows(records))  # raises again when it is the contract that is wrong, not a row
             if records.cells.num_rows <= 1:
-                yield self._check(_broken_whole(records, error))
+                yield self._check(broken_whole(records, error))
                 return
-            for half in _halves(records):
+            for half in halves(records):
                 yield from self.check(half)
             return
         yield checked
@@ -263,43 +262,6 @@ class Checker:
         self.tally.rows_discarded += discarded
         total = pc.sum(good.column("data_quality_score")).as_py()
         self.tally.score_sum += float(total or Decimal(0))
-
-
-def _halves(records: Records) -> Iterator[Records]:
-    middle = records.cells.num_rows // 2
-    for start, stop in ((0, middle), (middle, records.cells.num_rows)):
-        part = slice(start, stop)
-        yield replace(
-            records,
-            cells=records.cells.slice(start, stop - start),
-            line_numbers=records.line_numbers[part],
-            raw=partial(_raw_behind, records, start),
-            rescued=records.rescued.slice(start, stop - start) if records.rescued is not None else None,
-            documents=records.documents.slice(start, stop - start) if records.documents is not None else None,
-            broken=records.broken if start == 0 else [],
-        )
-
-
-def _raw_behind(records: Records, start: int, index: int) -> str:
-    return records.raw(start + index)
-
-
-def _broken_whole(records: Records, error: Exception) -> Records:
-    """Return a batch of one row as a broken record."""
-    message = f"it cannot be processed: {type(error).__name__}: {shortened(str(error), 200)}"
-    alone = [Broken(int(line), records.raw(i), "unprocessable", message) for i, line in enumerate(records.line_numbers)]
-    return replace(_without_rows(records), broken=[*records.broken, *alone])
-
-
-def _without_rows(records: Records) -> Records:
-    return replace(
-        records,
-        cells=records.cells.slice(0, 0),
-        line_numbers=records.line_numbers[:0],
-        rescued=None,
-        documents=None,
-        broken=[],
-    )
 
 
 def _reason(misfit: Misfit) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from services.silver import facts
+from services.silver.badrows import keep_bad_rows
 from services.silver.decide import counted, decide, good_key_hashes
 from services.silver.diff import Action
 from services.silver.job import Job
-from services.silver.merge import keep_bad_rows, refuse_if_too_bad, remove_rows, rewrite_first_seen
+from services.silver.merge import refuse_if_too_bad, remove_rows, rewrite_first_seen
 from services.silver.rewindow import rewindow
 from services.silver.touched import Touched
 from services.silver.write import (

@@ -4,15 +4,13 @@ Everything happens in the caller's transaction, under the dataset's lock. See sh
 in ARCHITECTURE.md; the effect of an object older than the last clean snapshot is in late.py.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from services.silver import facts
-from services.silver.check import BAD_SCHEMA
+from services.silver.badrows import close_quarantine, keep_bad_rows
 from services.silver.decide import counted, decide, good_key_hashes
 from services.silver.diff import Action
 from services.silver.job import Job
@@ -27,7 +25,6 @@ from services.silver.write import (
     stage_updates,
     start_empty_table_afresh,
     write_clean,
-    write_quarantine,
     write_raw,
 )
 from shared.errors import MedallionError, Rejected
@@ -204,7 +201,7 @@ def _settle(job: Job, actions: Any, touched: Touched) -> None:
     if job.is_clean_snapshot:
         facts.settle_absent_keys(job)
     facts.forget_empty(job)
-    _close_quarantine(job)
+    close_quarantine(job)
 
 
 def _winners(job: Job, actions: Any) -> Any:
@@ -268,65 +265,3 @@ def _recheck(job: Job, actions: Any, touched: Touched) -> None:
         """
     )
     touched.add_query(job.session, "updates")
-
-
-def keep_bad_rows(job: Job, actions: Any) -> None:
-    """Put bad and conflicting rows into quarantine; those that a newer object has settled already are closed."""
-    if job.file.bad.rows:
-        write_quarantine(job, job.file.bad.batches(), "open")
-    if counted(actions, Action.CONFLICT):
-        write_quarantine(job, _conflicts(job, actions), "open")
-    if job.counts.quarantined:
-        _close_own(job)
-
-
-def _conflicts(job: Job, actions: Any) -> Iterator[pa.RecordBatch]:
-    """Yield rows of keys that the object holds again, later and different, as bad rows."""
-    lines = np.concatenate([b.column("_line_number").to_numpy() for b in job.selected(actions, Action.CONFLICT)])
-    raw = job.file.raw_of(set(lines.tolist()))
-    reason = {
-        "rule": "duplicate_key",
-        "column": None,
-        "value": None,
-        "message": "a later row of the file has this key",
-    }
-    for batch in job.selected(actions, Action.CONFLICT):
-        keys = batch.select(list(job.dataset.primary_key)).to_pylist()
-        texts = [json.dumps({n: v if isinstance(v, int) else str(v) for n, v in key.items()}) for key in keys]
-        columns = [
-            batch.column("_line_number"),
-            pa.array([raw[line] for line in batch.column("_line_number").to_pylist()], pa.string()),
-            pa.array(texts, pa.string()),
-            batch.column("_key_hash"),
-            pa.array([json.dumps([reason])] * batch.num_rows, pa.string()),
-        ]
-        yield pa.RecordBatch.from_arrays(columns, schema=BAD_SCHEMA)
-
-
-def _close_quarantine(job: Job) -> None:
-    """Close what this object settles: older entries of keys it holds in good rows, all older ones if a snapshot."""
-    by_key = "" if job.obj.is_snapshot else " AND key_hash IN (SELECT key_hash FROM seen)"
-    job.session.execute(
-        f"""
-        UPDATE silver.quarantine SET status = 'superseded', closed_at = now()
-        WHERE dataset = %s AND status = 'open' AND version < {job.version}{by_key}
-        """,
-        (job.dataset.name,),
-    )
-
-
-def _close_own(job: Job) -> None:
-    """Close entries of this very object that newer objects have settled before it was read."""
-    latest = job.state.latest_snapshot
-    is_superseded = latest is not None and latest > job.obj.version
-    by_key = "" if is_superseded else (
-        f" AND EXISTS (SELECT FROM {job.dataset.clean_table} c"
-        f" WHERE c._key_hash = q.key_hash AND c._version > {job.version})"
-    )  # fmt: skip
-    job.session.execute(
-        f"""
-        UPDATE silver.quarantine q SET status = 'superseded', closed_at = now()
-        WHERE object_id = %s AND status = 'open'{by_key}
-        """,
-        (job.obj.object_id,),
-    )

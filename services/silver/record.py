@@ -1,7 +1,8 @@
 """What reading a file yields: batches of untyped records, and the records that could not even be split into cells."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -43,3 +44,42 @@ def text_of(data: bytes) -> str:
 def shortened(text: str, characters_max: int = 60) -> str:
     """Return a text short enough for a message."""
     return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
+
+
+def halves(records: Records) -> Iterator[Records]:
+    """Yield a batch in two; the broken records go with the first."""
+    middle = records.cells.num_rows // 2
+    for start, stop in ((0, middle), (middle, records.cells.num_rows)):
+        part = slice(start, stop)
+        yield replace(
+            records,
+            cells=records.cells.slice(start, stop - start),
+            line_numbers=records.line_numbers[part],
+            raw=partial(_raw_behind, records, start),
+            rescued=records.rescued.slice(start, stop - start) if records.rescued is not None else None,
+            documents=records.documents.slice(start, stop - start) if records.documents is not None else None,
+            broken=records.broken if start == 0 else [],
+        )
+
+
+def _raw_behind(records: Records, start: int, index: int) -> str:
+    return records.raw(start + index)
+
+
+def broken_whole(records: Records, error: Exception) -> Records:
+    """Return a batch of one row as a broken record."""
+    message = f"it cannot be processed: {type(error).__name__}: {shortened(str(error), 200)}"
+    alone = [Broken(int(line), records.raw(i), "unprocessable", message) for i, line in enumerate(records.line_numbers)]
+    return replace(without_rows(records), broken=[*records.broken, *alone])
+
+
+def without_rows(records: Records) -> Records:
+    """Return a batch of the same columns without rows."""
+    return replace(
+        records,
+        cells=records.cells.slice(0, 0),
+        line_numbers=records.line_numbers[:0],
+        rescued=None,
+        documents=None,
+        broken=[],
+    )

@@ -10,14 +10,13 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
-from services.silver import lake
+from services.silver.announce import Announcer
 from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
 from services.silver.job import FileRead, ObjectVersion
-from services.silver.load import Merged, merge_object, read_object
+from services.silver.load import merge_object, read_object
 from services.silver.merge import Held
 from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept
@@ -28,12 +27,12 @@ from shared.catalog import Catalog
 from shared.dataset import Dataset
 from shared.deadletters import bury
 from shared.errors import ClaimLost, MedallionError, ObjectDamaged, ObjectGone, Rejected, Unavailable
-from shared.events import ObjectRef, SilverChange, read_bronze_ready, silver_ready
+from shared.events import ObjectRef, read_bronze_ready
 from shared.landing import database_now
 from shared.ledger import FINISHED, register
 from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
-from shared.settings import BRONZE_READY, SILVER_BUCKET, SILVER_READY, Settings
+from shared.settings import BRONZE_READY, Settings
 from shared.stops import Brake, of_event, of_object
 
 log = logging.getLogger("silver")
@@ -77,6 +76,7 @@ class SilverService:
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
         self._sql = BatchSql()
         self._scratch = settings.data_dir / "scratch"
+        self._announcer = Announcer(store, bus, catalog, self._scratch)
 
     def handle(self, raw: bytes) -> None:
         """Deal with one message of bronze-ready; raises Unavailable only, when a server is away."""
@@ -106,7 +106,7 @@ class SilverService:
                 self.process(session, older)
             self.process(session, found.object_id)
         else:
-            self.announce_outstanding(session, found.object_id)
+            self._announcer.repeat(session, found.object_id)
 
     def _skips_superseded(self, dataset: str | None) -> bool:
         declared = self._catalog.datasets.get(dataset or "")
@@ -230,7 +230,7 @@ class SilverService:
             )
             record_run(session, run)
             session.commit()
-            self._announce(session, obj, merged)
+            self._announcer.announce(session, obj, merged)
             keep_statistics(merged.job)
         return run
 
@@ -260,59 +260,3 @@ class SilverService:
             if older is None or older[1] == "registered":
                 return
             time.sleep(0.05)
-
-    def _announce(self, session: Session, obj: ObjectVersion, merged: Merged) -> None:
-        """Tell gold, then write the change set to the lake; both are repeated by the sweep if this worker dies here."""
-        if merged.change_set_id is None:
-            return
-        self._publish(session, merged.change_set_id, obj.dataset, obj.object_id)
-        path = self._scratch / f"{merged.change_set_id}.parquet"
-        try:
-            lake.write_change_file(merged.job, path)
-            self._export(session, merged.change_set_id, obj.dataset, path)
-        finally:
-            path.unlink(missing_ok=True)
-
-    def _publish(self, session: Session, change_set_id: uuid.UUID, dataset: str, object_id: uuid.UUID | None) -> None:
-        change = SilverChange(
-            dataset=dataset, change_set_id=str(change_set_id), object_id=str(object_id) if object_id else None
-        )
-        self._bus.publish(SILVER_READY, dataset, silver_ready(change, database_now(session)))
-        session.execute(
-            "UPDATE silver.change_sets SET announced_at = clock_timestamp() WHERE change_set_id = %s",
-            (change_set_id,),
-        )
-        session.commit()
-
-    def _export(self, session: Session, change_set_id: uuid.UUID, dataset: str, path: Path) -> None:
-        key = lake.change_key(dataset, change_set_id)
-        self._store.put_file(SILVER_BUCKET, key, path, {"change-set-id": str(change_set_id)})
-        session.execute(
-            "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s",
-            (change_set_id,),
-        )
-        session.commit()
-
-    def announce_outstanding(self, session: Session, object_id: uuid.UUID) -> None:
-        """Repeat the announcement of a finished object whose worker died between commit and publishing.
-
-        Its Parquet file is written from the rows that still are the object's; removals are not known any more.
-        """
-        outstanding = session.rows(
-            """
-            SELECT change_set_id, dataset, announced_at IS NULL FROM silver.change_sets
-            WHERE object_id = %s AND (announced_at IS NULL OR exported_at IS NULL)
-            """,
-            (object_id,),
-        )
-        session.commit()
-        for change_set_id, dataset, is_unannounced in outstanding:
-            if is_unannounced:
-                self._publish(session, change_set_id, dataset, object_id)
-            path = self._scratch / f"{change_set_id}.parquet"
-            self._scratch.mkdir(parents=True, exist_ok=True)
-            try:
-                lake.write_current_rows(session, self._catalog[dataset], object_id, path)
-                self._export(session, change_set_id, dataset, path)
-            finally:
-                path.unlink(missing_ok=True)
