@@ -11,7 +11,7 @@ from services.silver.check import BAD_SCHEMA
 from services.silver.decide import counted
 from services.silver.diff import Action
 from services.silver.job import Job
-from services.silver.write import write_quarantine
+from services.silver.write import same_key, write_quarantine
 
 
 def keep_bad_rows(job: Job, actions: Any) -> None:
@@ -20,7 +20,7 @@ def keep_bad_rows(job: Job, actions: Any) -> None:
         write_quarantine(job, job.file.bad.batches(), "open")
     if counted(actions, Action.CONFLICT):
         write_quarantine(job, _conflicts(job, actions), "open")
-    if job.counts.quarantined:
+    if job.counts.quarantined and not job.dataset.is_append:
         _close_own(job)
 
 
@@ -60,17 +60,18 @@ def close_quarantine(job: Job) -> None:
 
 
 def _close_own(job: Job) -> None:
-    """Close entries of this very object that newer objects have settled before it was read."""
-    latest = job.state.latest_snapshot
+    """Close entries of this very object that newer objects have settled before it was read; needs `seen`, `bad_keys`."""
+    latest, table = job.state.latest_snapshot, job.dataset.clean_table
     is_superseded = latest is not None and latest > job.obj.version
-    by_key = "" if is_superseded else (
-        f" AND EXISTS (SELECT FROM {job.dataset.clean_table} c"
-        f" WHERE c._key_hash = q.key_hash AND c._version > {job.version})"
-    )  # fmt: skip
+    by_newer_row = " OR ".join(
+        f"EXISTS (SELECT FROM {keys} k JOIN {table} c ON {same_key(job.dataset, 'c', 'k')}"
+        f" WHERE k.key_hash = q.key_hash AND c._version > {job.version})"
+        for keys in ("seen", "bad_keys")
+    )
     job.session.execute(
         f"""
         UPDATE silver.quarantine q SET status = 'superseded', closed_at = now()
-        WHERE object_id = %s AND status = 'open'{by_key}
+        WHERE object_id = %s AND status = 'open' AND {"true" if is_superseded else f"({by_newer_row})"}
         """,
         (job.obj.object_id,),
     )

@@ -20,7 +20,7 @@ from services.silver.diff import (
     in_memory,
 )
 from services.silver.job import Job
-from services.silver.write import copy_rows, stage_keys
+from services.silver.write import copy_rows, stage_bad_keys, stage_keys
 
 # A file with fewer rows than this share of silver looks its keys up instead of reading all hashes.
 _LOOKUP_SHARE = 20
@@ -32,7 +32,7 @@ def decide(job: Job) -> Any:
     For a snapshot, leaves the keys that would vanish in the temporary table `removed`; bad rows' keys are in
     `bad_keys` either way.
     """
-    stage_keys(job.session, "bad_keys", _bad_key_hashes(job))
+    stage_bad_keys(job)
     if max(job.file.good.rows, job.state.rows_live) > job.settings.diff_rows_in_memory_max:
         return _in_postgres(job)
     try:

@@ -9,6 +9,7 @@ Invariant: a live row is stale exactly when its key has a bad_version newer than
 """
 
 from services.silver.job import Job
+from services.silver.write import same_key
 
 
 def remember_first_seen(job: Job) -> int:
@@ -23,7 +24,7 @@ def remember_first_seen(job: Job) -> int:
         f"""
         UPDATE {table} c SET _first_seen_at = f.first_seen_at
         FROM silver.key_facts f, seen s
-        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND c._key_hash = s.key_hash
+        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND {same_key(job.dataset, "c", "s")}
           AND f.first_seen_at < c._first_seen_at
         """,
         (dataset,),
@@ -32,7 +33,7 @@ def remember_first_seen(job: Job) -> int:
         f"""
         UPDATE silver.key_facts f SET first_seen_at = NULL FROM seen s
         WHERE f.dataset = %s AND f.key_hash = s.key_hash AND f.first_seen_at IS NOT NULL
-          AND EXISTS (SELECT FROM {table} c WHERE c._key_hash = s.key_hash)
+          AND EXISTS (SELECT FROM {table} c WHERE {same_key(job.dataset, "c", "s")})
         """,
         (dataset,),
     )
@@ -47,7 +48,7 @@ def settle_good_keys(job: Job) -> None:
         UPDATE {table} c SET _stale = false, _version = greatest(c._version, {job.version})
         FROM silver.key_facts f, seen s
         WHERE f.dataset = %s AND f.key_hash = s.key_hash AND f.bad_version <= {job.version}
-          AND c._key_hash = s.key_hash AND c._stale
+          AND {same_key(job.dataset, "c", "s")} AND c._stale
         """,
         (dataset,),
     )
@@ -70,7 +71,7 @@ def settle_good_keys(job: Job) -> None:
         f"""
         UPDATE {table} c SET _stale = true
         FROM silver.key_facts f, seen s
-        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND c._key_hash = s.key_hash
+        WHERE f.dataset = %s AND f.key_hash = s.key_hash AND {same_key(job.dataset, "c", "s")}
           AND f.bad_version > c._version AND NOT c._stale
         """,
         (dataset,),
@@ -88,8 +89,8 @@ def spoil_bad_keys(job: Job) -> None:
         f"""
         INSERT INTO silver.key_facts AS f (dataset, key_hash, bad_version, floor_version)
         SELECT %s, b.key_hash, {job.version}, {floor}
-        FROM (SELECT DISTINCT key_hash FROM bad_keys) b
-        WHERE NOT EXISTS (SELECT FROM {table} c WHERE c._key_hash = b.key_hash AND c._version > {job.version})
+        FROM bad_keys b
+        WHERE NOT EXISTS (SELECT FROM {table} c WHERE {same_key(job.dataset, "c", "b")} AND c._version > {job.version})
         ORDER BY b.key_hash
         ON CONFLICT (dataset, key_hash) DO UPDATE SET
             floor_version = CASE WHEN f.bad_version IS NULL THEN excluded.floor_version ELSE f.floor_version END,
@@ -100,7 +101,7 @@ def spoil_bad_keys(job: Job) -> None:
     job.session.execute(
         f"""
         UPDATE {table} c SET _stale = true
-        FROM bad_keys b WHERE c._key_hash = b.key_hash AND c._version < {job.version} AND NOT c._stale
+        FROM bad_keys b WHERE {same_key(job.dataset, "c", "b")} AND c._version < {job.version} AND NOT c._stale
         """
     )
 
@@ -144,8 +145,8 @@ def note_first_seen_of_missing(job: Job) -> None:
     job.session.execute(
         f"""
         INSERT INTO silver.key_facts AS f (dataset, key_hash, first_seen_at)
-        SELECT %s, s.key_hash, %s FROM (SELECT DISTINCT key_hash FROM seen) s
-        WHERE NOT EXISTS (SELECT FROM {job.dataset.clean_table} c WHERE c._key_hash = s.key_hash)
+        SELECT %s, s.key_hash, %s FROM seen s
+        WHERE NOT EXISTS (SELECT FROM {job.dataset.clean_table} c WHERE {same_key(job.dataset, "c", "s")})
         ORDER BY s.key_hash
         ON CONFLICT (dataset, key_hash) DO UPDATE SET first_seen_at = least(f.first_seen_at, excluded.first_seen_at)
         """,

@@ -20,7 +20,7 @@ from services.silver.touched import Touched
 from services.silver.write import (
     apply_updates,
     clean_batch,
-    stage_keys,
+    stage_seen,
     stage_updates,
     write_clean,
     write_raw,
@@ -35,7 +35,7 @@ def merge_late(job: Job) -> Touched:
     keys = good_key_hashes(job)
     is_winner = (actions != Action.DUPLICATE) & (actions != Action.CONFLICT)
     actions = np.where(is_winner, np.uint8(Action.SUPERSEDED), actions)
-    stage_keys(job.session, "seen", keys[is_winner])
+    stage_seen(job, actions)
     job.session.execute("DELETE FROM bad_keys b USING seen s WHERE s.key_hash = b.key_hash")
     if job.state.has_facts:
         if job.is_clean_snapshot:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from services.silver import facts
 from services.silver.badrows import close_quarantine, keep_bad_rows
-from services.silver.decide import counted, decide, good_key_hashes
+from services.silver.decide import counted, decide
 from services.silver.diff import Action
 from services.silver.job import Job
 from services.silver.rewindow import rewindow
@@ -20,8 +20,9 @@ from services.silver.window import compute, sorted_by_series
 from services.silver.write import (
     apply_updates,
     clean_batch,
+    same_key,
     sorted_by_key,
-    stage_keys,
+    stage_seen,
     stage_updates,
     start_empty_table_afresh,
     write_clean,
@@ -186,9 +187,9 @@ def _settle(job: Job, actions: Any, touched: Touched) -> None:
     is_late = job.state.newest_landed_at is not None and job.state.newest_landed_at > job.obj.landed_at
     must_confirm = not job.is_clean_snapshot and job.counts.unchanged
     must_settle = bad_keys or is_late or must_confirm or job.state.has_facts or job.state.has_open_quarantine
-    if not (must_settle or job.counts.deleted):
+    if not (must_settle or job.counts.deleted or job.counts.quarantined):
         return
-    stage_keys(job.session, "seen", _winners(job, actions))
+    stage_seen(job, actions)
     job.session.execute("DELETE FROM bad_keys b USING seen s WHERE s.key_hash = b.key_hash")
     if must_confirm:
         _confirm(job)
@@ -204,17 +205,12 @@ def _settle(job: Job, actions: Any, touched: Touched) -> None:
     close_quarantine(job)
 
 
-def _winners(job: Job, actions: Any) -> Any:
-    """Return the key hashes that the object holds in good rows, once each."""
-    return good_key_hashes(job)[(actions != Action.DUPLICATE) & (actions != Action.CONFLICT)]
-
-
 def _confirm(job: Job) -> None:
     """Let unchanged rows take the object's version, else an older object could undo what this one confirmed."""
     job.session.execute(
         f"""
         UPDATE {job.dataset.clean_table} c SET _version = {job.version}
-        FROM seen s WHERE c._key_hash = s.key_hash AND c._version < {job.version}
+        FROM seen s WHERE {same_key(job.dataset, "c", "s")} AND c._version < {job.version}
         """
     )
 
@@ -226,7 +222,7 @@ def rewrite_first_seen(job: Job, touched: Touched) -> None:
         job.session.execute(
             f"""
             UPDATE {job.dataset.clean_table} c SET _first_seen_at = %s
-            FROM seen s WHERE c._key_hash = s.key_hash AND c._first_seen_at > %s
+            FROM seen s WHERE {same_key(job.dataset, "c", "s")} AND c._first_seen_at > %s
             """,
             (job.obj.landed_at, job.obj.landed_at),
         )
@@ -238,7 +234,7 @@ def rewrite_first_seen(job: Job, touched: Touched) -> None:
         f"""
         WITH done AS (
             UPDATE {job.dataset.clean_table} c SET _first_seen_at = %s
-            FROM seen s WHERE c._key_hash = s.key_hash AND c._first_seen_at > %s
+            FROM seen s WHERE {same_key(job.dataset, "c", "s")} AND c._first_seen_at > %s
             RETURNING {", ".join(f"old.{n} AS old_{n}" for n in names)}, {", ".join(f"new.{n} AS new_{n}" for n in names)}),
         kept AS (INSERT INTO reseen SELECT {", ".join(f"old_{n}" for n in names)} FROM done)
         INSERT INTO reseen SELECT {", ".join(f"new_{n}" for n in names)} FROM done
