@@ -21,40 +21,46 @@ _SLICE_ROWS = 16_384  # a few of them wait for the server at a time
 _COPY_HEADER_BYTES, _COPY_TRAILER_BYTES = 19, 2
 
 
-def ahead(chunks: Iterator[bytes], chunks_max: int = 4) -> Iterator[bytes]:
-    """Yield chunks that a thread makes while the server takes the ones before; at most `chunks_max` wait.
+class Ahead:
+    """Chunks that a thread makes while the server takes the ones before; at most `chunks_max` wait.
 
-    Encoding and COPY then overlap: one runs in this process, the other in the server's.
+    Encoding and COPY then overlap: one runs in this process, the other in the server's. The thread starts at once, so
+    that it can make the next stream's chunks while the server is still busy with this one.
     """
-    waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(chunks_max)
-    is_given_up = threading.Event()
 
-    def put(item: bytes | BaseException | None) -> bool:
-        while not is_given_up.is_set():
-            with contextlib.suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
-                return True
-        return False
+    def __init__(self, chunks: Iterator[bytes], chunks_max: int) -> None:
+        self._chunks = chunks
+        self._waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(chunks_max)
+        self._is_given_up = threading.Event()
+        self._maker = threading.Thread(target=self._make, name="encode", daemon=True)
+        self._maker.start()
 
-    def make() -> None:
-        try:
-            for chunk in chunks:
-                if not put(chunk):
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001  raised again where the chunks are read
-            put(error)
-
-    maker = threading.Thread(target=make, name="encode", daemon=True)
-    maker.start()
-    try:
-        while (item := waiting.get()) is not None:
+    def __iter__(self) -> Iterator[bytes]:
+        while (item := self._waiting.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
-    finally:
-        is_given_up.set()
-        maker.join()
+
+    def close(self) -> None:
+        """Stop making chunks that nobody will take."""
+        self._is_given_up.set()
+        self._maker.join()
+
+    def _make(self) -> None:
+        try:
+            for chunk in self._chunks:
+                if not self._put(chunk):
+                    return
+            self._put(None)
+        except BaseException as error:  # noqa: BLE001  raised again where the chunks are read
+            self._put(error)
+
+    def _put(self, item: bytes | BaseException | None) -> bool:
+        while not self._is_given_up.is_set():
+            with contextlib.suppress(queue.Full):
+                self._waiting.put(item, timeout=0.1)
+                return True
+        return False
 
 
 def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ in ARCHITECTURE.md; the effect of an object older than the last clean snapshot i
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from services.silver.rewindow import rewindow
 from services.silver.touched import Touched
 from services.silver.window import compute, sorted_by_series
 from services.silver.write import (
+    Stream,
     apply_updates,
     clean_batch,
     same_key,
@@ -28,6 +30,7 @@ from services.silver.write import (
     write_clean,
     write_raw,
 )
+from shared.ddl import clean_columns
 from shared.errors import MedallionError, Rejected
 
 # So many removed keys are listed in the change set's Parquet file; gold does not depend on them.
@@ -149,17 +152,24 @@ def _write_rows(job: Job, actions: Any, touched: Touched) -> None:
     """Write new and changed rows to the raw history and the clean table."""
     if job.counts.inserted + job.counts.updated == 0:
         return
+    if _is_first_load(job):
+        _write_first_load(job, actions, touched)
+        return
     write_raw(job, job.selected(actions, Action.INSERT, Action.UPDATE))
     if job.counts.updated:
         stage_updates(job, _clean(job, job.selected(actions, Action.UPDATE), touched))
         apply_updates(job)
         touched.add_query(job.session, "replaced")
     if job.counts.inserted:
-        if _is_first_load(job):
-            start_empty_table_afresh(job)
-            write_clean(job, _whole_with_windows(job, actions, touched))
-        else:
-            write_clean(job, _clean(job, job.selected(actions, Action.INSERT), touched))
+        write_clean(job, _clean(job, job.selected(actions, Action.INSERT), touched))
+
+
+def _write_first_load(job: Job, actions: Any, touched: Touched) -> None:
+    """Fill an empty dataset; its clean rows are sorted, windowed and encoded while the server takes the raw ones."""
+    start_empty_table_afresh(job)
+    with closing(Stream(_whole_with_windows(job, actions, touched), chunks_max=12)) as clean:
+        write_raw(job, job.selected(actions, Action.INSERT))
+        clean.into(job.session, job.dataset.clean_table, clean_columns(job.dataset))
 
 
 def _clean(job: Job, batches: Iterator[pa.RecordBatch], touched: Touched) -> Iterator[pa.RecordBatch]:

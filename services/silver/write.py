@@ -1,13 +1,14 @@
 """Write what was decided: raw history, clean rows, quarantine. All of it on the merge's own session."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.silver.binary import ahead, constant_time, constant_uuid, encode, hash_array, jsonb
+from services.silver.binary import Ahead, constant_time, constant_uuid, encode, hash_array, jsonb
 from services.silver.check import RAW_PREFIX
 from services.silver.diff import Action
 from services.silver.job import Job
@@ -23,20 +24,34 @@ class RowsLost(MedallionError):
     """The server took another number of rows than were sent."""
 
 
-def copy_rows(session: Session, table: str, columns: Sequence[str], batches: Iterator[pa.RecordBatch]) -> int:
-    """Send batches by binary COPY; raises RowsLost unless the server took every row. Return how many."""
-    sent = 0
+class Stream:
+    """Rows on their way into a table by binary COPY, encoded ahead from the moment the stream is made."""
 
-    def counted() -> Iterator[pa.RecordBatch]:
-        nonlocal sent
+    def __init__(self, batches: Iterator[pa.RecordBatch], chunks_max: int = 4) -> None:
+        self._sent = 0
+        self._chunks = Ahead(encode(self._counted(batches)), chunks_max)
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            sent += batch.num_rows
+            self._sent += batch.num_rows
             yield batch
 
-    taken = session.copy_in(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", ahead(encode(counted())))
-    if taken != sent:
-        raise RowsLost(f"{sent} rows were sent to {table} but the server took {taken}")
-    return sent
+    def into(self, session: Session, table: str, columns: Sequence[str]) -> int:
+        """Send the rows; raises RowsLost unless the server took every one. Return how many."""
+        taken = session.copy_in(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", self._chunks)
+        if taken != self._sent:
+            raise RowsLost(f"{self._sent} rows were sent to {table} but the server took {taken}")
+        return taken
+
+    def close(self) -> None:
+        """Stop encoding, sent or not."""
+        self._chunks.close()
+
+
+def copy_rows(session: Session, table: str, columns: Sequence[str], batches: Iterator[pa.RecordBatch]) -> int:
+    """Send batches by binary COPY; raises RowsLost unless the server took every row. Return how many."""
+    with closing(Stream(batches)) as stream:
+        return stream.into(session, table, columns)
 
 
 def stage_keys(session: Session, table: str, hashes: Any) -> None:
