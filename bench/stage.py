@@ -14,7 +14,7 @@ from types import TracebackType
 import psycopg2
 from pydantic import SecretStr
 
-from services.stack import settings_environment
+from services.stack import FRUGAL_MEMORY, settings_environment
 from shared.adapters.postgres import Postgres, PostgresSession
 from shared.adapters.s3 import open_s3
 from shared.catalog import load_catalog
@@ -77,7 +77,7 @@ class SilverWorker:
 def _base_environment() -> dict[str, str]:
     import os
 
-    return dict(os.environ)
+    return {**FRUGAL_MEMORY, **os.environ}
 
 
 class Stage:

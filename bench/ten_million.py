@@ -79,8 +79,11 @@ def main() -> int:
         with embedded_stack(
             folder / "stack", settings=settings, prepare=prepare, recreate_topics=create_topics, discard=True
         ) as stack, fresh_database(stack.settings) as stage, SilverWorker(stage.settings) as worker:  # fmt: skip
-            for day, what in enumerate(("first load", "same file again")):
+            for day, what in enumerate(("first load", "same file again", "same rows in other bytes")):
                 status.update(what)
+                if what == "same rows in other bytes":
+                    with source.open("ab") as file:
+                        file.write(b"\n")
                 landing = time.monotonic()
                 object_id = stage.land("readings", source, day=day)
                 landed = time.monotonic() - landing

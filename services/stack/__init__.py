@@ -1,11 +1,12 @@
 """The embedded servers and the supervisor behind `medallion up`."""
 
 from services.stack.lifecycle import discard_data, embedded_stack, run_stack
-from services.stack.programs import connected_settings, settings_environment
+from services.stack.programs import FRUGAL_MEMORY, connected_settings, settings_environment
 from services.stack.state import endpoints, is_running, monitors
 from services.stack.supervisor import Stack
 
 __all__ = [
+    "FRUGAL_MEMORY",
     "Stack",
     "connected_settings",
     "discard_data",
