@@ -63,10 +63,7 @@ def read_object(
         cleanup.callback(path.unlink, missing_ok=True)
         if obj.size_bytes > dataset.limits.file_bytes_max:
             raise Rejected(f"the file has {obj.size_bytes:,} bytes, more than limits.file_bytes_max allows")
-        info = ObjectInfo(obj.bucket, obj.object_key, obj.version_id, obj.etag, obj.size_bytes, obj.landed_at)
-        sha256 = store.fetch(info, path)
-        if obj.content_sha256 and sha256 != obj.content_sha256:
-            raise ObjectDamaged(f"its sha256 is {sha256}, but {obj.content_sha256} was declared when it was landed")
+        sha256 = _fetched_whole(store, obj, path)
         good = cleanup.enter_context(Spool(good_schema(dataset), scratch, settings.spool_memory_bytes_max))
         bad = cleanup.enter_context(Spool(BAD_SCHEMA, scratch, settings.spool_memory_bytes_max))
         checker = Checker(dataset, sql)
@@ -88,6 +85,24 @@ def read_object(
         yield FileRead(
             lambda lines: raw_of_lines(path, dataset, settings, lines), good, bad, tally, sha256, checker.header
         )
+
+
+def _fetched_whole(store: ObjectStore, obj: ObjectVersion, path: Path) -> str:
+    """Download the object and return its sha256; bytes that were damaged on the way are asked for once more.
+
+    Raises ObjectGone, and ObjectDamaged when length or sha256 differ both times: then the store holds other bytes.
+    """
+    info = ObjectInfo(obj.bucket, obj.object_key, obj.version_id, obj.etag, obj.size_bytes, obj.landed_at)
+    for is_last in (False, True):
+        try:
+            sha256 = store.fetch(info, path)
+            if obj.content_sha256 in (None, sha256):
+                return sha256
+            raise ObjectDamaged(f"its sha256 is {sha256}, but {obj.content_sha256} was declared when it was landed")
+        except ObjectDamaged:
+            if is_last:
+                raise
+    raise AssertionError("unreachable")
 
 
 def merge_object(

@@ -166,6 +166,21 @@ def test_bytes_that_are_not_those_declared_are_rejected(pipeline: Pipeline) -> N
     )
 
 
+def test_bytes_damaged_on_the_way_are_asked_for_once_more(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    object_id = pipeline.land("covid", GOOD)
+    fetch = pipeline.store.fetch
+
+    def damaged_once(info: Any, target: Any) -> str:
+        monkeypatch.undo()
+        fetch(info, target)
+        target.write_bytes(b"other bytes")
+        return "0" * 64
+
+    monkeypatch.setattr(pipeline.store, "fetch", damaged_once)
+    assert pipeline.process(object_id) == ["done"]
+    assert pipeline.ledger(object_id)["rows_inserted"] == 2
+
+
 def test_an_object_from_the_future_is_held(pipeline: Pipeline) -> None:
     ahead = (datetime.now(UTC) + timedelta(hours=2) - DAY_ZERO) / timedelta(days=1)
     held = pipeline.land("covid", GOOD, day=ahead)
