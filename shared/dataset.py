@@ -202,7 +202,9 @@ class Limits(_Part):
 
     bad_rows_max_share: float = Field(0.05, ge=0, le=1)
     removed_rows_max_share: float = Field(0.20, ge=0, le=1)
-    file_bytes_max: int = Field(10_000_000_000, ge=1)
+    file_bytes_max: int = Field(10_000_000_000, ge=1, description="As landed, compressed or not.")
+    decompressed_bytes_max: int = Field(10_000_000_000, ge=1, description="Of a gzip or zip file, unpacked.")
+    decompression_ratio_max: float = Field(100, ge=1, description="Unpacked by packed bytes, looked at from 64 MiB on.")
     rows_max: int = Field(100_000_000, ge=1)
     record_bytes_max: int = Field(1_048_576, ge=1)
 

@@ -22,6 +22,7 @@ from services.silver.reread import raw_of_lines, read_records
 from services.silver.spool import Spool
 from services.silver.state import has_new_day, load_state, lock_dataset, save_state
 from services.silver.touched import Touched
+from services.silver.unpack import unpack
 from shared.dataset import Dataset
 from shared.errors import ObjectDamaged, Rejected
 from shared.ports import ObjectInfo, ObjectStore, Session
@@ -50,7 +51,7 @@ def read_object(
     scratch: Path,
     repeats: Callable[[str], bool],
 ) -> Iterator[FileRead]:
-    """Download, parse, cast and check an object; its rows wait in spools until the with-block ends.
+    """Download, unpack, parse, cast and check an object; its rows wait in spools until the with-block ends.
 
     Where `repeats` says of its sha256 that it would change nothing, the file is not parsed.
 
@@ -70,6 +71,7 @@ def read_object(
         if repeats(sha256):
             yield FileRead(lambda _: {}, good, bad, checker.tally, sha256, is_repeat=True)
             return
+        unpack(path, dataset.limits)
         with path.open("rb") as file:
             for records in read_records(file, dataset, settings):
                 for checked in checker.check(records):
