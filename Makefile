@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up bench check format lock clean reset
+.PHONY: help setup demo test chaos up bench check format lock clean reset
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ demo: setup ## See the whole pipeline at work, then stop it (KEEP=1 leaves it ru
 
 test: setup ## Run the tests (ARGS="tests/unit -k ports" passes arguments to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: setup ## Break the running pipeline at random and compare (ARGS="--faults 1000 --minutes 55 --seed 1")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 up: setup ## Start the embedded stack and all services in the foreground (Ctrl-C stops them)
 	@$(BIN)/medallion up $(ARGS)

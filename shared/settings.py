@@ -123,6 +123,9 @@ class Settings(BaseSettings):
         15, gt=0, description="A holder silent for longer has its database session ended."
     )
     attempts_max: int = Field(5, ge=1, description="Deaths on one object before it is `failed`.")
+    failed_pause_seconds: float = Field(
+        60, gt=0, description="Pause before a failed object is tried again, alone; it doubles each time, up to an hour."
+    )
     retry_total_seconds: float = Field(60, gt=0, description="How long a worker retries while a server is away.")
 
     watchdog_seconds: float = Field(

@@ -18,12 +18,9 @@ from shared.migrate import migrate
 from shared.models import load_models, models_depending_on
 from shared.ports import Row, Session
 from shared.settings import BRONZE_BUCKET, BUCKETS, Settings
+from tests.invariants import broken_invariants
 
 DAY_ZERO = datetime(2026, 1, 1, tzinfo=UTC)
-COUNTS = (
-    "rows_inserted", "rows_updated", "rows_unchanged", "rows_quarantined", "rows_duplicate", "rows_superseded",
-    "rows_discarded",
-)  # fmt: skip
 
 
 class ListBus:
@@ -161,27 +158,7 @@ class Pipeline:
 
     def assert_invariants(self) -> None:
         """Hold the ledger's arithmetic for every finished object, and lineage for every live row."""
-        wrong = self.rows(
-            f"SELECT object_key, rows_read FROM bronze.ingestion_metadata"
-            f" WHERE status IN ('done', 'superseded') AND rows_read <> {' + '.join(COUNTS)}"
-        )
-        assert wrong == []
-        for dataset in self.catalog.datasets.values():
-            lost = self.rows(
-                f"SELECT count(*) FROM {dataset.clean_table} c WHERE NOT EXISTS (SELECT FROM {dataset.raw_table} r"
-                " WHERE r._object_id = c._object_id AND r._line_number = c._line_number AND r._row_hash = c._row_hash)"
-            )
-            assert lost == [(0,)], f"{lost[0][0]} rows of {dataset.clean_table} have no raw row"
-            live = self.rows(f"SELECT count(*) FROM {dataset.clean_table}")[0][0]
-            noted = self.rows("SELECT rows_live FROM silver.datasets WHERE dataset = %s", (dataset.name,))
-            assert noted in ([], [(live,)])
-            stale = self.rows(
-                f"SELECT count(*) FROM {dataset.clean_table} c LEFT JOIN silver.key_facts f"
-                " ON f.dataset = %s AND f.key_hash = c._key_hash AND f.bad_version > c._version"
-                " WHERE c._stale <> (f.key_hash IS NOT NULL)",
-                (dataset.name,),
-            )
-            assert stale == [(0,)], f"{stale[0][0]} rows of {dataset.clean_table} are stale without a reason"
+        assert broken_invariants(self.session, self.catalog) == []
 
     def reset(self) -> None:
         """Forget everything but the tables; for tests that run many short histories."""

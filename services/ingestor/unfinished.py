@@ -14,7 +14,6 @@ from shared.settings import Settings
 DELETED = "deleted before it was read"
 ROWS_MAX = 10_000  # announced again by one sweep; the next one goes on
 GAP_GROWTH_MAX = 10  # the longest interval, in multiples of reannounce_after_seconds
-FAILED_PAUSE_SECONDS = 60  # before a failed object is tried alone for the first time; doubles each time
 FAILED_PAUSE_SECONDS_MAX = 3600
 
 
@@ -90,7 +89,7 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
             "after": settings.reannounce_after_seconds,
             "growth": GAP_GROWTH_MAX,
             "attempts": settings.attempts_max,
-            "pause": FAILED_PAUSE_SECONDS,
+            "pause": settings.failed_pause_seconds,
             "pause_max": FAILED_PAUSE_SECONDS_MAX,
             "silence": settings.heartbeat_silence_seconds,
             "rows": ROWS_MAX,
