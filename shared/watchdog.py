@@ -8,10 +8,14 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 0.5, 5.0
+
+# Exit status of a consumer to which the broker gives no partition although there is work.
+NO_PARTITIONS: Final = 4
 
 
 @dataclass(frozen=True)

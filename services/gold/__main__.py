@@ -14,7 +14,9 @@ from shared.adapters.s3 import open_s3
 from shared.adapters.stream import consume
 from shared.catalog import load_catalog
 from shared.errors import ConfigurationError, Unavailable
+from shared.events import SilverChange, silver_ready
 from shared.heartbeat import Heartbeat
+from shared.landing import database_now
 from shared.models import load_models
 from shared.queries import load_query
 from shared.settings import SILVER_READY, Settings, load_settings
@@ -73,6 +75,15 @@ def _serve(settings: Settings) -> int:
         with warehouse.session("gold-watchdog") as session:
             return int(session.rows(query, parameters)[0][0])
 
+    standing_query = load_query(settings.sql_dir, "standing_gold")
+
+    def standing(idle_seconds: float) -> list[bytes]:
+        with warehouse.session("gold-standing") as session:
+            found = session.rows(standing_query, {"idle": idle_seconds, "tables": tables})
+            now = database_now(session)
+        changes = (SilverChange(dataset=row[0], change_set_id=row[1], object_id=row[2]) for row in found)
+        return [silver_ready(change, now) for change in changes]
+
     monitor.start()
     return consume(
         settings,
@@ -83,6 +94,7 @@ def _serve(settings: Settings) -> int:
         on_start=start,
         on_stop=stop,
         overdue=overdue,
+        standing=standing,
     )
 
 

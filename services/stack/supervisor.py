@@ -14,6 +14,7 @@ from services.stack.signals import StopRequest
 from services.stack.state import STATE_FILE, State, write_state
 from shared.errors import ConfigurationError, MedallionError, Unavailable
 from shared.settings import Settings
+from shared.watchdog import NO_PARTITIONS
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ Prepare = Callable[[Settings], None]
 START_TIMEOUT_SECONDS = 60.0
 SERVICE_GRACE_SECONDS = 6.0
 STOP_TOTAL_SECONDS = 9.5
+CONSUMERS_WITHOUT_PARTITIONS_MAX = 2  # so many of them ended for that reason: the broker is restarted
 
 
 class Stack:
@@ -44,6 +46,7 @@ class Stack:
         self._is_ready = False
         self._recreate_topics = recreate_topics
         self._topics_due_at: float | None = None
+        self._left_without_partitions = 0
 
     def tick(self) -> None:
         """Look at every child once: restart what died when its pause is over, and write that down."""
@@ -52,11 +55,27 @@ class Stack:
             restarts = child.restarts
             if child.watch(time.monotonic()):
                 changed = True
+                if child.phase == "waiting" and child.popen and child.popen.returncode == NO_PARTITIONS:
+                    self._renew_broker()
             if child.name == KAFKA and child.restarts != restarts:
                 self._topics_due_at = 0.0
         if changed:
             self._save_if_possible()
         self._restore_topics()
+
+    def _renew_broker(self) -> None:
+        """Restart the embedded broker once its consumer groups have come to a standstill that restarts do not end.
+
+        Seen with Tansu 0.6 after consumers were killed and frozen while they joined: the group forms for ever. The
+        broker forgets everything with that, which the ledger and the sweep heal.
+        """
+        self._left_without_partitions += 1
+        if KAFKA in self.children and self._left_without_partitions >= CONSUMERS_WITHOUT_PARTITIONS_MAX:
+            self._left_without_partitions = 0
+            logger.warning(
+                "The broker gives consumers no partitions; restarting it.", extra={"action": "broker_renewed"}
+            )
+            self.kill(KAFKA)
 
     def _restore_topics(self) -> None:
         """Create the topics anew once a broker that forgets everything is back."""

@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
@@ -21,18 +21,19 @@ from shared.adapters.kafka import KafkaBus, topics
 from shared.adapters.offload import in_daemon_thread
 from shared.errors import Unavailable
 from shared.settings import Settings
-from shared.watchdog import Backlog, Look, Watchdog
+from shared.watchdog import NO_PARTITIONS, Backlog, Look, Watchdog
 
 log = logging.getLogger(__name__)
 
 Handle = Callable[[bytes], None]
-ExitStatus = Literal[0, 1, 3]
+ExitStatus = Literal[0, 1, 3, 4]
 
 DRAIN_SECONDS_MAX = 3.5  # on SIGTERM, for the message under way; the supervisor waits 6 s in all
 LEAVE_SECONDS_MAX = 1.0  # for the last commit and for leaving the group, each
 BITE_SECONDS_MAX = 12.0  # for all of an orderly end; beyond it the process is ended as it is
 BROKER_CHECK_SECONDS = 2.0
 BROKER_AWAY_SECONDS_MAX = 10.0
+LEDGER_CHECK_SECONDS = 2.0
 
 
 def consume(
@@ -45,6 +46,7 @@ def consume(
     on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
     overdue: Callable[[float], int] = lambda _: 0,
+    standing: Callable[[float], Sequence[bytes]] = lambda _: (),
 ) -> ExitStatus:
     """Call `handle` for every message of a topic, one at a time, until SIGTERM or SIGINT; return the status.
 
@@ -53,10 +55,14 @@ def consume(
     and is restarted. So is a consumer that stands still for `watchdog_seconds` although there is work (status 1):
     messages on its partitions, or what `overdue` counts in the ledger, given the seconds for which it has been
     idle; that may raise Unavailable. Must run in the main thread, which receives the signals.
+
+    A broker's consumer group can come to a standstill for good. While no message comes, `standing` is asked, given the
+    same seconds, for events of what was announced and nobody took up; they are handled as if they had come. A consumer
+    that lives on these alone, without a partition, for `watchdog_seconds` ends with status 4.
     """
     # Thirty lines a second while the broker is away say less than the one of the watch on it.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    consumption = _Consumption(settings, group, topic, handle, overdue)
+    consumption = _Consumption(settings, group, topic, handle, overdue, standing)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
@@ -77,15 +83,23 @@ class _Consumption:
     """One run of a consumer, from waiting for the broker to leaving the group."""
 
     def __init__(
-        self, settings: Settings, group: str, topic: str, handle: Handle, overdue: Callable[[float], int]
+        self,
+        settings: Settings,
+        group: str,
+        topic: str,
+        handle: Handle,
+        overdue: Callable[[float], int],
+        standing: Callable[[float], Sequence[bytes]],
     ) -> None:
         self._settings, self._group, self._topic = settings, group, topic
-        self._handle, self._overdue = handle, overdue
+        self._handle, self._overdue, self._standing = handle, overdue, standing
+        self._one_at_a_time = asyncio.Lock()
         self._bus = KafkaBus(settings.kafka_bootstrap_servers)
         self._stop = asyncio.Event()  # somebody wants an end: a signal, a failure, the watch on the broker
         self._idle = asyncio.Event()  # no message is under way
         self._idle.set()
         self._handled_count, self._idle_since_seconds = 0, time.monotonic()
+        self._message_at_seconds = time.monotonic()
         self._status: ExitStatus = 0
         self._identity = ""
         self._app: Any = None
@@ -100,7 +114,7 @@ class _Consumption:
         if on_start is not None:
             await asyncio.to_thread(on_start)
         self._app = new_app(self._settings, self._group, self._topic, self._agent)
-        watches = [asyncio.create_task(self._run_app()), asyncio.create_task(self._watch_broker())]
+        watches = [asyncio.create_task(one()) for one in (self._run_app, self._watch_broker, self._watch_ledger)]
         watchdog = Watchdog(self._settings.watchdog_seconds, self._look, partial(self._bitten, loop))
         watchdog.start()
         log.info("Consuming.", extra={"action": "consume_started", "topic": self._topic, "group": self._group})
@@ -118,7 +132,11 @@ class _Consumption:
 
     async def _agent(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            if not self._stop.is_set() and await self._handled(event.value or b""):
+            async with self._one_at_a_time:
+                is_handled = not self._stop.is_set() and await self._handled(event.value or b"")
+            if is_handled:
+                self._handled_count += 1
+                self._message_at_seconds = time.monotonic()
                 event.ack()
                 continue
             # This message stays unacknowledged, and so must all that follow it: stand still until the end.
@@ -137,7 +155,6 @@ class _Consumption:
         finally:
             self._idle_since_seconds = time.monotonic()
             self._idle.set()
-        self._handled_count += 1
         return True
 
     def _look(self) -> Look:
@@ -218,6 +235,28 @@ class _Consumption:
                 continue
             if identity != self._identity:
                 self._fail(3, "The broker has forgotten the topic; leaving it to a restart.")
+
+    async def _watch_ledger(self) -> None:
+        """Take up what was announced and did not arrive; end this consumer when it lives on that without a partition."""
+        limit_seconds = self._settings.watchdog_seconds
+        while limit_seconds and not self._stop.is_set():
+            await asyncio.sleep(LEDGER_CHECK_SECONDS)
+            idle_seconds = time.monotonic() - self._message_at_seconds
+            if idle_seconds < limit_seconds / 2 or not self._idle.is_set():
+                continue
+            try:
+                events = await asyncio.to_thread(self._standing, idle_seconds)
+            except Unavailable:
+                continue  # whoever works without it retries, then ends by itself
+            for number, value in enumerate(events):
+                async with self._one_at_a_time:
+                    if self._stop.is_set() or not await self._handled(value):
+                        return
+                if number == 0:
+                    fields = {"action": "taken_from_ledger", "topic": self._topic, "events": len(events)}
+                    log.warning("The broker brought nothing; work is taken from the ledger.", extra=fields)
+            if events and idle_seconds >= limit_seconds and not self._app.consumer.assignment():
+                self._fail(NO_PARTITIONS, "The broker gives this consumer no partition; leaving it to a restart.")
 
     async def _leave(self) -> bool:
         """Let the message under way finish, commit what is acknowledged, leave; False if one of them hung."""
