@@ -5,6 +5,7 @@ from datetime import datetime
 
 from services.gold.transaction import Refreshed
 from shared.events import GoldRefresh, gold_ready
+from shared.failpoints import hit
 from shared.models import Models
 from shared.ports import EventBus, Session
 from shared.settings import GOLD_READY
@@ -26,6 +27,7 @@ def announce(session: Session, bus: EventBus, done: Sequence[Refreshed]) -> None
         rows_written={one.model: one.rows_written for one in done},
     )
     bus.publish(GOLD_READY, done[0].model, gold_ready(event, done[0].finished_at))
+    hit("gold.published")
     session.execute(
         "UPDATE gold.refreshes SET announced_at = clock_timestamp() WHERE refresh_id = ANY(%s)",
         ([one.refresh_id for one in done],),

@@ -9,6 +9,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from shared.errors import ObjectGone
+from shared.failpoints import hit
 from shared.modelfile import Model
 from shared.models import Models
 from shared.ports import ObjectStore, Session
@@ -63,6 +64,7 @@ def export(session: Session, store: ObjectStore, model: Model, refresh_id: int, 
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 path = write_parquet(session, model, Path(folder))
                 store.put_file(GOLD_BUCKET, key, path, {REFRESH_ID: str(refresh_id)})
+            hit("gold.exported")
         return True
     finally:
         session.rollback()

@@ -15,6 +15,7 @@ from services.gold.transaction import Refreshed, locked, recorded
 from services.gold.views import populate
 from shared.catalog import Catalog
 from shared.errors import ConfigurationError
+from shared.failpoints import hit
 from shared.modelfile import Model
 from shared.models import Models, models_depending_on
 from shared.ports import Session
@@ -46,14 +47,18 @@ def refresh_tables(session: Session, models: Models, catalog: Catalog) -> list[R
     if not tables:
         return []
     with locked(session, tables):
+        hit("gold.locked")
         work = _take(session, models, catalog, tables, datasets)
+        hit("gold.taken")
         done = [
             _refresh(session, models[name], work)
             for name in _prepared(session, models, catalog, work)
             if name in work.change_sets
         ]
         done = recorded(session, done)
+        hit("gold.recorded")
         session.commit()
+    hit("gold.committed")
     return done
 
 
@@ -172,6 +177,7 @@ def _refresh(session: Session, model: Model, work: _Work) -> Refreshed:
     session.execute("SET LOCAL enable_nestloop = on")
     _audit(session, model, computed)
     session.execute("DROP TABLE scope")
+    hit("gold.refreshed")
     change_sets = tuple(work.change_sets[model.name])
     return Refreshed(model.name, written, removed, time.monotonic() - began, change_sets, is_rebuild=not change_sets)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.gold.transaction import Refreshed, locked, recorded
+from shared.failpoints import hit
 from shared.modelfile import Model
 from shared.models import Models
 from shared.ports import Session
@@ -84,7 +85,9 @@ def refresh_view(session: Session, models: Models, name: str) -> Refreshed | Non
         if not taken:
             return None
         (done,) = recorded(session, [populate(session, models[name], sorted(str(row[0]) for row in taken))])
+        hit("gold.view_refreshed")
         session.commit()
+    hit("gold.view_committed")
     return done
 
 

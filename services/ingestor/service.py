@@ -33,6 +33,7 @@ from shared.catalog import Catalog
 from shared.dataset import Dataset, Source
 from shared.errors import ConfigurationError, Unavailable
 from shared.events import ObjectRef
+from shared.failpoints import hit
 from shared.landing import Landing, database_now, land
 from shared.ledger import Discovery, Registration, register, register_known
 from shared.ports import EventBus, ObjectInfo, ObjectStore, Session, Warehouse
@@ -128,13 +129,16 @@ class Ingestor:
         with self.warehouse.session("ingestor-land") as session:
             landing = Landing(dataset, fetched.path, fetched.name, source.write_disposition, url)
             info = land(session, self.store, landing)
+            hit("ingestor.landed")
             # One commit for both: a poll that is on record has its object in the ledger.
             record_poll(session, _landed_poll(dataset, url, started_at, fetched, info))
             found = register_known(session, self.store, self.catalog, info, "poll")
+            hit("ingestor.registered")
             if found is not None and found.is_new:
                 try_to_announce(
                     session, self.bus, ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
                 )
+            hit("ingestor.announced")
         fields = {
             "dataset": dataset.name,
             "object_key": info.key,

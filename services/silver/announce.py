@@ -8,6 +8,7 @@ from services.silver.job import ObjectVersion
 from services.silver.load import Merged
 from shared.catalog import Catalog
 from shared.events import SilverChange, silver_ready
+from shared.failpoints import hit
 from shared.landing import database_now
 from shared.ports import EventBus, ObjectStore, Session
 from shared.settings import SILVER_BUCKET, SILVER_READY
@@ -24,6 +25,7 @@ class Announcer:
         if merged.change_set_id is None:
             return
         self._publish(session, merged.change_set_id, obj.dataset, obj.object_id)
+        hit("silver.published")
         path = self._scratch / f"{merged.change_set_id}.parquet"
         try:
             lake.write_change_file(merged.job, path)
@@ -45,6 +47,7 @@ class Announcer:
     def _export(self, session: Session, change_set_id: uuid.UUID, dataset: str, path: Path) -> None:
         key = lake.change_key(dataset, change_set_id)
         self._store.put_file(SILVER_BUCKET, key, path, {"change-set-id": str(change_set_id)})
+        hit("silver.exported")
         session.execute(
             "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s",
             (change_set_id,),

@@ -25,6 +25,7 @@ from services.silver.touched import Touched
 from services.silver.unpack import unpack
 from shared.dataset import Dataset
 from shared.errors import ObjectDamaged, Rejected
+from shared.failpoints import hit
 from shared.ports import ObjectInfo, ObjectStore, Session
 from shared.settings import Settings
 
@@ -65,6 +66,7 @@ def read_object(
         if obj.size_bytes > dataset.limits.file_bytes_max:
             raise Rejected(f"the file has {obj.size_bytes:,} bytes, more than limits.file_bytes_max allows")
         sha256 = _fetched_whole(store, obj, path)
+        hit("silver.fetched")
         good = cleanup.enter_context(Spool(good_schema(dataset), scratch, settings.spool_memory_bytes_max))
         bad = cleanup.enter_context(Spool(BAD_SCHEMA, scratch, settings.spool_memory_bytes_max))
         checker = Checker(dataset, sql)
@@ -126,6 +128,7 @@ def merge_object(
         settings.retry_total_seconds,
         lambda lock: end_silent_holder(session, settings, lock),
     )
+    hit("silver.locked")
     state = load_state(session, dataset)
     job = Job(session, dataset, obj, file, state, settings, sql)
     is_late = state.snapshot_version is not None and obj.version < state.snapshot_version
@@ -133,10 +136,12 @@ def merge_object(
         return _finish_repeat(job, gold_models(dataset.name))
     merge = merge_append if dataset.is_append else merge_late if is_late else merge_keyed
     touched = merge(job)
+    hit("silver.merged")
     job.counts.assert_complete()
     is_superseded = is_late or (dataset.is_append and job.counts.superseded > 0)
     status = "superseded" if is_superseded else "done"
     change_set_id = _note_changes(job, touched, gold_models(dataset.name))
+    hit("silver.noted")
     save_state(job, is_late)
     if obj.request == "replay":
         close_replayed(job)

@@ -28,6 +28,7 @@ from shared.dataset import Dataset
 from shared.deadletters import bury
 from shared.errors import ClaimLost, MedallionError, ObjectDamaged, ObjectGone, Rejected, Unavailable
 from shared.events import ObjectRef, read_bronze_ready
+from shared.failpoints import hit
 from shared.landing import database_now
 from shared.ledger import FINISHED, register
 from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
@@ -136,6 +137,7 @@ class SilverService:
         obj, started = held.obj, database_now(session)
         session.commit()
         try:
+            hit("silver.claimed")
             return self._read_and_merge(session, held)
         except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed) as verdict:
             session.rollback()
@@ -221,6 +223,7 @@ class SilverService:
         """Read, merge, commit, announce: one pass over an object."""
         with self._reading(session, dataset, obj, may_repeat) as file:
             read_seconds = time.perf_counter() - clock
+            hit("silver.read")
             self._let_older_snapshots_go_first(session, obj)
             applied = as_merge(obj) if obj.request == "replay" else obj
             merged = merge_object(session, dataset, applied, file, self._settings, self._sql, self._gold_models)
@@ -229,9 +232,12 @@ class SilverService:
                 obj, self._worker.worker_id, merged.status, None, merged.counts, read_seconds, seconds, started_at
             )
             record_run(session, run)
+            hit("silver.finished")
             session.commit()
+            hit("silver.committed")
             self._announcer.announce(session, obj, merged)
             keep_statistics(merged.job)
+            hit("silver.announced")
         return run
 
     def _reading(

@@ -17,6 +17,7 @@ from kafka.errors import (
 )
 
 from shared.errors import Unavailable
+from shared.failpoints import copies
 from shared.settings import BRONZE_READY, DEAD_LETTERS, GOLD_READY, SILVER_READY, Settings
 
 # A broker that is away has to show within seconds: the sweep announces again what could not be sent.
@@ -90,7 +91,8 @@ class KafkaBus:
         """Send one event and wait until the broker has it."""
         was_connected = self._producer is not None
         try:
-            self._send(topic, key, value)
+            for _ in range(copies("bus.publish")):
+                self._send(topic, key, value)
         except Unavailable:
             if not was_connected:
                 raise

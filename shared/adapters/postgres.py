@@ -10,6 +10,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from shared.errors import Unavailable
+from shared.failpoints import hit
 from shared.ports import Row
 
 psycopg2.extras.register_uuid()  # type: ignore[no-untyped-call]
@@ -54,12 +55,16 @@ def _passes(error: psycopg2.Error) -> bool:
     return error.pgcode in _PASSING or error.pgcode.startswith(_PASSING_CLASSES)
 
 
+_IN_THE_MIDDLE = 3  # of a binary COPY: header and rows are sent, the trailer is not
+
+
 class _ChunkReader(io.RawIOBase):
     """A file for psycopg2's COPY to read, fed by an iterable of byte chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._rest = memoryview(b"")
+        self._chunks_read = 0
 
     def readable(self) -> bool:
         return True
@@ -70,6 +75,9 @@ class _ChunkReader(io.RawIOBase):
             if chunk is None:
                 return b""
             self._rest = memoryview(chunk)
+            self._chunks_read += 1
+            if self._chunks_read == _IN_THE_MIDDLE:
+                hit("silver.copying")
         if size < 0 or size >= len(self._rest):
             whole, self._rest = self._rest, memoryview(b"")
             return whole.tobytes() if len(whole) != len(whole.obj) else whole.obj  # type: ignore[arg-type, return-value]
@@ -105,6 +113,7 @@ class PostgresSession:
         """Stream chunks into a COPY … FROM STDIN statement and return how many rows the server took."""
         with _translated(), self._connection.cursor() as cursor:
             cursor.copy_expert(statement, _ChunkReader(chunks), size=COPY_CHUNK_BYTES)
+            hit("silver.copied")
             return int(cursor.rowcount)
 
     def copy_out(self, statement: str, write: Any) -> None:

@@ -41,6 +41,8 @@ class Arena:
                 self.slow_stops.append(f"{name} has not stopped {STOP_SECONDS_MAX:g} s after SIGTERM")
                 del self._stopping[name]
                 self.kill(name)
+        for child in self._stack.children.values():
+            child.failures = min(child.failures, 1)  # what dies here dies of faults, not of a crash loop of its own
         self._stack.tick()
 
     def running(self, service: str) -> list[str]:

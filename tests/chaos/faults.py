@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from shared.failpoints import POINTS
 from tests.chaos.arena import Arena
 
 Recovery = Callable[[], None]
@@ -80,6 +81,22 @@ def double_events(arena: Arena, chooser: random.Random) -> Injected | None:
     return _misbehave(arena, "bus.publish:twice=5", chooser)
 
 
+def die_within(service: str) -> Fault:
+    """Return the fault that ends every worker of a service where it comes by a place inside its work, for a moment.
+
+    Killing from outside mostly finds a worker between two objects: small ones take it some thirty milliseconds.
+    """
+    points = [name for name in POINTS if name.startswith(f"{service}.")]
+
+    def inject(arena: Arena, chooser: random.Random) -> Injected | None:
+        if arena.failpoint or not arena.running(service):
+            return None
+        arena.set_failpoint(f"{chooser.choice(points)}:exit")
+        return Injected(chooser.uniform(1, 3), lambda: arena.set_failpoint(""))
+
+    return inject
+
+
 def _misbehave(arena: Arena, spec: str, chooser: random.Random) -> Injected | None:
     if arena.failpoint:
         return None
@@ -113,8 +130,10 @@ def crash(server: str) -> Fault:
 
 # The faults and how often each is drawn, relative to the others.
 FAULTS: Mapping[str, tuple[float, Fault]] = {
-    "kill -9 silver": (20, kill("silver")),
-    "kill -9 gold": (10, kill("gold")),
+    "kill -9 silver": (12, kill("silver")),
+    "silver dies within its work": (14, die_within("silver")),
+    "kill -9 gold": (6, kill("gold")),
+    "gold dies within its work": (6, die_within("gold")),
     "kill -9 ingestor": (8, kill("ingestor")),
     "freeze silver": (8, freeze("silver")),
     "freeze gold": (5, freeze("gold")),
