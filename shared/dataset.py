@@ -1,11 +1,12 @@
 """A dataset's contract as frozen types: what one YAML file under config/datasets declares."""
 
+import codecs
 import hashlib
 import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 from shared.naming import DATASET_NAME_CHARACTERS_MAX, Name
@@ -45,11 +46,25 @@ class Drops(_Part):
     write_disposition: Disposition = "merge"
 
 
+def _known_encoding(name: str) -> str:
+    """Return Python's name of an encoding; raises ValueError for what is none, or none of text (base64, zip, …)."""
+    sample = "a;1\n"
+    try:
+        if codecs.getincrementaldecoder(name)().decode(sample.encode(name), final=True) == sample:
+            return codecs.lookup(name).name
+    except (LookupError, ValueError, TypeError, AttributeError):
+        pass
+    raise ValueError(f"{name!r} is no text encoding that Python knows (utf-8, utf-16, latin-1, cp1252, shift_jis, …)")
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+
+
 class CsvFormat(_Part):
     """A CSV dialect, declared and never sniffed."""
 
     type: Literal["csv"]
-    encoding: str = "utf-8"
+    encoding: Encoding = "utf-8"
     delimiter: str = Field(",", min_length=1, max_length=1)
     quote: str = Field('"', min_length=1, max_length=1)
     null_values: tuple[str, ...] = ("",)
@@ -60,21 +75,19 @@ class CsvFormat(_Part):
             raise ValueError("delimiter and quote must be two characters, and neither a line break")
         return self
 
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, encoding: str) -> str:
-        import codecs
-
-        try:
-            return codecs.lookup(encoding).name
-        except LookupError:
-            raise ValueError(f"{encoding!r} is no encoding that Python knows (utf-8, latin-1, cp1252, …)") from None
-
 
 class JsonFormat(_Part):
     """A JSON array of objects; a column's `from` is a dotted path into each."""
 
     type: Literal["json"]
+    encoding: Encoding = "utf-8"
+
+
+class JsonLinesFormat(_Part):
+    """One JSON object a line; a column's `from` is a dotted path into each."""
+
+    type: Literal["jsonl"]
+    encoding: Encoding = "utf-8"
 
 
 class Column(_Part):
@@ -231,7 +244,7 @@ class Dataset(_Part):
     description: str = ""
     source: Source | None = None
     drops: Drops = Drops()
-    format: Annotated[CsvFormat | JsonFormat, Field(discriminator="type")]
+    format: Annotated[CsvFormat | JsonFormat | JsonLinesFormat, Field(discriminator="type")]
     columns: tuple[Column, ...] = Field(min_length=1)
     primary_key: tuple[str, ...] = ()
     schema_contract: SchemaContract = SchemaContract()

@@ -33,7 +33,7 @@ class Blocks:
 
     def _endless(self, data: bytes) -> bytes:
         raise Rejected(
-            f"a line of more than {len(data):,} bytes begins with {shortened(text_of(data[:80]))!r}: this is not a CSV "
+            f"a line of more than {len(data):,} bytes begins with {shortened(text_of(data[:80]))!r}: this is not a "
             "file of lines (limits.record_bytes_max bounds a record)"
         )
 

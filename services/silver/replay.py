@@ -21,7 +21,7 @@ from services.silver.job import FileRead, Job, ObjectVersion
 from services.silver.record import Broken, Records
 from services.silver.reread import read_records
 from services.silver.spool import Spool
-from shared.dataset import CsvFormat, Dataset
+from shared.dataset import CsvFormat, Dataset, JsonFormat, JsonLinesFormat
 from shared.errors import Rejected
 from shared.ports import Session
 from shared.settings import Settings
@@ -97,11 +97,9 @@ def _is_decided(good: pa.RecordBatch, later: dict[bytes, int]) -> "np.ndarray[tu
 
 def _read(dataset: Dataset, settings: Settings, header: Sequence[str] | None, row: Kept) -> Records:
     """Read one kept row as a file of its own, under its own line number."""
-    content = (
-        _csv_file(dataset.format, header or (), row.raw) if isinstance(dataset.format, CsvFormat) else f"[{row.raw}]"
-    )
     try:
-        found = list(read_records(io.BytesIO(content.encode()), _in_utf8(dataset), settings))
+        content = _file(dataset.format, header or (), row.raw).encode()
+        found = list(read_records(io.BytesIO(content), _in_utf8(dataset), settings))
     except Rejected as error:
         found = []
         reason = str(error)
@@ -122,9 +120,14 @@ def _read(dataset: Dataset, settings: Settings, header: Sequence[str] | None, ro
 
 def _in_utf8(dataset: Dataset) -> Dataset:
     """Return the contract with the encoding in which raw rows are kept."""
-    if isinstance(dataset.format, CsvFormat):
-        return dataset.model_copy(update={"format": dataset.format.model_copy(update={"encoding": "utf-8"})})
-    return dataset
+    return dataset.model_copy(update={"format": dataset.format.model_copy(update={"encoding": "utf-8"})})
+
+
+def _file(declared: CsvFormat | JsonFormat | JsonLinesFormat, header: Sequence[str], raw: str) -> str:
+    """Return a file of one kept record."""
+    if isinstance(declared, CsvFormat):
+        return _csv_file(declared, header, raw)
+    return f"[{raw}]" if isinstance(declared, JsonFormat) else raw
 
 
 def _csv_file(declared: CsvFormat, header: Sequence[str], raw: str) -> str:

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from services.silver.csvfile import read_csv
 from services.silver.jsonfile import read_json
+from services.silver.jsonlines import read_json_lines
 from services.silver.record import Records
 from shared.dataset import Dataset
 from shared.settings import Settings
@@ -13,7 +14,7 @@ from shared.settings import Settings
 
 def read_records(file: BinaryIO, dataset: Dataset, settings: Settings) -> Iterator[Records]:
     """Yield the records of a file by the dataset's declared format."""
-    read = {"csv": read_csv, "json": read_json}[dataset.format.type]
+    read = {"csv": read_csv, "json": read_json, "jsonl": read_json_lines}[dataset.format.type]
     return read(file, dataset, settings.block_bytes, settings.batch_rows_max)
 
 

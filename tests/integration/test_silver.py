@@ -55,7 +55,7 @@ def test_a_file_gets_a_verdict_that_says_why(
 def test_a_line_of_200_megabytes_is_rejected_without_being_read_whole(pipeline: Pipeline) -> None:
     row = pipeline.load("covid", HEADER + b"2020-01-22," + b"x" * 200_000_000)
     assert row["status"] == "rejected"
-    assert "this is not a CSV file of lines" in row["error_message"]
+    assert "this is not a file of lines" in row["error_message"]
 
 
 def test_a_key_that_no_dataset_claims_is_recorded_as_ignored(pipeline: Pipeline) -> None:

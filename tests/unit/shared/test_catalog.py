@@ -31,7 +31,8 @@ primary_key: [id]
         ("dataset: orders", "dataset: Orders", "orders.yaml:1: dataset: 'Orders' is not a usable name"),
         ("dataset: orders", "dataset: other", "orders.yaml:1: dataset: 'other' must be the file's name, 'orders'"),
         ("type: csv}", "type: xml}", "orders.yaml:2: format"),
-        ("type: csv}", "type: csv, encoding: klingon}", "'klingon' is no encoding that Python knows"),
+        ("type: csv}", "type: csv, encoding: klingon}", "'klingon' is no text encoding that Python knows"),
+        ("type: csv}", "type: csv, encoding: base64}", "'base64' is no text encoding that Python knows"),
         ("format: {type: csv}", "format: {type: csv", "orders.yaml:3: not YAML"),
         ("primary_key: [id]", "primary_key: [id]\nprimry: 1", "orders.yaml:8: primry: no such field"),
         (
