@@ -66,13 +66,26 @@ class CsvFormat(_Part):
     type: Literal["csv"]
     encoding: Encoding = "utf-8"
     delimiter: str = Field(",", min_length=1, max_length=1)
-    quote: str = Field('"', min_length=1, max_length=1)
+    quote: str | None = Field('"', min_length=1, max_length=1, description="null: cells are never quoted.")
+    escape: str | None = Field(None, min_length=1, max_length=1, description="Takes the next character as it is.")
+    header: bool = Field(True, description="false: the cells are the contract's columns, in their order.")
+    skip_lines: int = Field(0, ge=0, le=1000, description="Lines before the header, or before the first record.")
+    comment: str | None = Field(
+        None, min_length=1, max_length=10, description="Lines that begin with it are no records."
+    )
     null_values: tuple[str, ...] = ("",)
+    decimal: Literal[".", ","] = "."
+    thousands: str | None = Field(None, min_length=1, max_length=1, description="Between groups of three digits.")
 
     @model_validator(mode="after")
     def _characters_differ(self) -> "CsvFormat":
-        if self.delimiter == self.quote or {self.delimiter, self.quote} & {"\n", "\r"}:
-            raise ValueError("delimiter and quote must be two characters, and neither a line break")
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape, self.comment) if mark is not None]
+        if len(set(marks)) < len(marks) or any(c in mark for mark in marks for c in "\n\r\0"):
+            raise ValueError("delimiter, quote, escape and comment must differ from each other and hold no line break")
+        if self.thousands and (self.thousands == self.decimal or self.thousands in "+-0123456789"):
+            raise ValueError(
+                f"thousands: {self.thousands!r} cannot part the digits of a number; usual are . , ' and a space"
+            )
         return self
 
 
@@ -346,8 +359,8 @@ class Dataset(_Part):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what decides a row's result: columns, derivations, windows, rules and their penalties."""
-        parts = self.model_dump_json(include={"columns", "derived", "windowed", "rules"})
+        """Digest of what decides a row's result: format, columns, derivations, windows, rules and their penalties."""
+        parts = self.model_dump_json(include={"format", "columns", "derived", "windowed", "rules"})
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     def disposition_of(self, declared: str | None) -> Disposition:

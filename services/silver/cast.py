@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services.silver.numerals import POINT, Marks, marks_of, with_point
 from services.silver.record import shortened
 from shared.dataset import Column, CsvFormat, Dataset, parse_timestamp
 
@@ -20,6 +21,7 @@ _INTEGER = r"^[+-]?[0-9]{1,18}$"
 _INTEGER_EXACT = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBERS = ("integer", "decimal", "double")
 _BOOLEANS = {
     "true": True,
     "false": False,
@@ -73,14 +75,17 @@ def cast(cells: pa.RecordBatch, dataset: Dataset) -> Typed:
     misfits: list[Misfit] = []
     columns = []
     null_values = dataset.format.null_values if isinstance(dataset.format, CsvFormat) else ()
+    marks = marks_of(dataset.format)
     for column in dataset.columns:
-        typed, found = cast_column(cells.column(column.name), column, null_values)
+        typed, found = cast_column(cells.column(column.name), column, null_values, marks)
         columns.append(typed)
         misfits.extend(found)
     return Typed(pa.RecordBatch.from_arrays(columns, names=[c.name for c in dataset.columns]), misfits)
 
 
-def cast_column(texts: pa.Array, column: Column, null_values: tuple[str, ...]) -> tuple[pa.Array, list[Misfit]]:
+def cast_column(
+    texts: pa.Array, column: Column, null_values: tuple[str, ...], marks: Marks = POINT
+) -> tuple[pa.Array, list[Misfit]]:
     """Cast one text column: absent values first (null_values, default), then by type, then the NULL check."""
     if null_values:
         is_null = pc.is_in(texts, value_set=pa.array(null_values, pa.string()))
@@ -88,13 +93,16 @@ def cast_column(texts: pa.Array, column: Column, null_values: tuple[str, ...]) -
             texts = pc.if_else(is_null, pa.scalar(None, pa.string()), texts)
     if column.default is not None and texts.null_count:
         texts = pc.fill_null(texts, column.default)
-    typed = _fast(texts, column)
+    is_marked = marks != POINT and column.type in _NUMBERS
+    plain = with_point(texts, marks) if is_marked else texts
+    typed = _fast(plain, column)
     if typed is None:
-        typed = _by_distinct_value(texts, column)
+        typed = _by_distinct_value(plain, column)
     misfits = []
     if typed.null_count > texts.null_count:
         bad = pc.and_(texts.is_valid(), pc.invert(typed.is_valid()))
-        misfits = [_misfit(index, texts[index].as_py(), column) for index in _indices(bad)]
+        written = f" written like {marks.sample}" if is_marked else ""
+        misfits = [_misfit(index, texts[index].as_py(), column, written) for index in _indices(bad)]
     if not column.nullable and texts.null_count:
         message = f"{column.name} must have a value"
         misfits += [Misfit(i, column.name, None, "not_null", message) for i in _indices(pc.invert(texts.is_valid()))]
@@ -106,12 +114,13 @@ def _indices(mask: pa.Array) -> list[int]:
     return found
 
 
-def _misfit(index: int, value: str, column: Column) -> Misfit:
+def _misfit(index: int, value: str, column: Column, written: str) -> Misfit:
     wanted = {"decimal": f"decimal with at most {column.scale} places and {column.precision} digits"}.get(
         column.type, column.type
     )
-    pattern = f" written as {column.format or 'ISO 8601'}" if column.type in ("date", "timestamp") else ""
-    return Misfit(index, column.name, value, "type", f"{shortened(value)!r} is not {_article(wanted)}{pattern}")
+    if column.type in ("date", "timestamp"):
+        written = f" written as {column.format or 'ISO 8601'}"
+    return Misfit(index, column.name, value, "type", f"{shortened(value)!r} is not {_article(wanted)}{written}")
 
 
 def _article(noun: str) -> str:

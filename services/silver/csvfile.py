@@ -1,13 +1,14 @@
 """Read CSV in two lanes that yield equal rows: a vectorised reader for plain stretches, a record scanner for the rest.
 
-A stretch is plain when it holds no quote, no NUL, no lone carriage return, only valid UTF-8 and as many delimiters on
-every line as the header has. Everything else — quoted cells, line breaks in quotes, ragged lines, bad bytes — goes to
-the scanner, record by record. Both count physical lines, so that a row can be found again in the file.
+A stretch is plain when it holds no quote, no comment, no NUL, no lone carriage return, only valid UTF-8 and as many
+delimiters on every line as the header has. Everything else — quoted cells, line breaks in quotes, ragged lines, bad
+bytes, all of a dialect with escapes — goes to the scanner, record by record. Both count physical lines, so that a row
+can be found again in the file.
 """
 
-import csv
 import json
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -15,11 +16,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from services.silver.blocks import Blocks, in_utf8
-from services.silver.header import Layout, layout_of
+from services.silver.header import Layout, read_header
 from services.silver.record import Broken, Records, text_of
-from services.silver.scanner import Dialect, Scanner, line_end
+from services.silver.scanner import Dialect, Scanner, dialect_of, line_end
 from shared.dataset import CsvFormat, Dataset
-from shared.errors import Rejected
 
 # A plain stretch shorter than this costs more to set up than the scanner takes for it.
 PLAIN_BYTES_MIN = 8_192
@@ -35,31 +35,13 @@ def read_csv(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max:
     declared = dataset.format
     assert isinstance(declared, CsvFormat)
     blocks = Blocks(in_utf8(file, declared.encoding), max(block_bytes, 4 * dataset.limits.record_bytes_max))
-    layout, lines_before = _header(blocks, dataset, declared)
-    dialect = Dialect(declared.delimiter, declared.quote, len(layout.names), dataset.limits.record_bytes_max)
+    dialect = dialect_of(declared, dataset.limits.record_bytes_max)
+    layout, lines_before = read_header(blocks, dataset, dialect)
+    dialect = replace(dialect, fields=len(layout.names))
     reader = _Reader(dataset, layout, dialect, lines_before)
     while block := blocks.take():
         yield from reader.batches(block, blocks.is_last, batch_rows_max)
         blocks.give_back(reader.rest)
-
-
-def _header(blocks: Blocks, dataset: Dataset, declared: CsvFormat) -> tuple[Layout, int]:
-    """Read the header record; return the layout and how many physical lines came up to its end."""
-    first = blocks.take()
-    if not first.strip(b"\r\n"):
-        raise Rejected("the file is empty: not even a header")
-    quote, end = declared.quote.encode(), line_end(first, 0)
-    while first.count(quote, 0, end) % 2 and end < len(first):
-        end = line_end(first, end)
-    try:
-        text = first[:end].decode("utf-8")
-        if "\0" in text:
-            raise csv.Error("it holds NUL bytes: this is not text (compressed, UTF-16 or binary?)")
-        names = next(csv.reader([text], delimiter=declared.delimiter, quotechar=declared.quote, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise Rejected(f"line 1: the header cannot be read as {declared.encoding} CSV: {error}") from error
-    blocks.give_back(first[end:])
-    return layout_of(dataset, [name.strip() for name in names]), first.count(b"\n", 0, end)
 
 
 class _Reader:
@@ -75,6 +57,11 @@ class _Reader:
         """Yield the block's records; an unfinished record at its end is left in `rest` unless it is the last block."""
         self.rest = b""
         start = 0
+        if self._dialect.escape:  # may stand before a quote or a line break: no stretch of the block is plain
+            used, batch = self._scan(block, is_last)
+            self.rest = block[used:]
+            yield from _sliced(batch, batch_rows_max)
+            return
         while start < len(block):
             quote = block.find(self._quote, start)
             plain_end = len(block) if quote < 0 else block.rfind(b"\n", start, quote) + 1
@@ -156,6 +143,8 @@ class _Reader:
         if b"\0" in stretch or len(self._dialect.delimiter.encode()) != 1 or self._dialect.fields == 1:
             return False
         if stretch.count(b"\r") != stretch.count(b"\r\n"):
+            return False
+        if self._dialect.is_comment(stretch, 0) or (self._dialect.comment and b"\n" + self._dialect.comment in stretch):
             return False
         values = np.frombuffer(stretch, np.uint8)
         breaks = np.flatnonzero(values == _LF)

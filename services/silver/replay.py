@@ -99,7 +99,7 @@ def _read(dataset: Dataset, settings: Settings, header: Sequence[str] | None, ro
     """Read one kept row as a file of its own, under its own line number."""
     try:
         content = _file(dataset.format, header or (), row.raw).encode()
-        found = list(read_records(io.BytesIO(content), _in_utf8(dataset), settings))
+        found = list(read_records(io.BytesIO(content), _as_kept(dataset), settings))
     except Rejected as error:
         found = []
         reason = str(error)
@@ -118,22 +118,32 @@ def _read(dataset: Dataset, settings: Settings, header: Sequence[str] | None, ro
     )
 
 
-def _in_utf8(dataset: Dataset) -> Dataset:
-    """Return the contract with the encoding in which raw rows are kept."""
-    return dataset.model_copy(update={"format": dataset.format.model_copy(update={"encoding": "utf-8"})})
+def _as_kept(dataset: Dataset) -> Dataset:
+    """Return the contract for a file of one kept record: in UTF-8, and with nothing before the header."""
+    kept = {"encoding": "utf-8", **({"skip_lines": 0} if isinstance(dataset.format, CsvFormat) else {})}
+    return dataset.model_copy(update={"format": dataset.format.model_copy(update=kept)})
 
 
 def _file(declared: CsvFormat | JsonFormat | JsonLinesFormat, header: Sequence[str], raw: str) -> str:
     """Return a file of one kept record."""
     if isinstance(declared, CsvFormat):
-        return _csv_file(declared, header, raw)
+        return f"{_header(declared, header)}{raw}\n"
     return f"[{raw}]" if isinstance(declared, JsonFormat) else raw
 
 
-def _csv_file(declared: CsvFormat, header: Sequence[str], raw: str) -> str:
+def _header(declared: CsvFormat, names: Sequence[str]) -> str:
+    if not declared.header:
+        return ""
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=declared.delimiter, quotechar=declared.quote, lineterminator="\n").writerow(header)
-    return f"{text.getvalue()}{raw}\n"
+    csv.writer(
+        text,
+        delimiter=declared.delimiter,
+        quotechar=declared.quote,
+        quoting=csv.QUOTE_MINIMAL if declared.quote else csv.QUOTE_NONE,
+        escapechar=declared.escape,
+        lineterminator="\n",
+    ).writerow(names)
+    return text.getvalue()
 
 
 def _together(dataset: Dataset, parts: Sequence[Records]) -> Records:

@@ -2,9 +2,12 @@
 
 import csv
 import io
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.silver.record import Broken, text_of
+from shared.dataset import CsvFormat
 
 
 @dataclass(frozen=True)
@@ -12,9 +15,49 @@ class Dialect:
     """What the two lanes need to know of the declared format."""
 
     delimiter: str
-    quote: str
-    fields: int
+    quote: str  # NUL where cells are never quoted: no record that can be used holds one
+    escape: str | None
+    comment: bytes  # b"" for none
+    has_header: bool
     record_bytes_max: int
+    fields: int = 0  # known once the header is read
+
+    def rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        """Return the cells of each record, as RFC 4180 has it."""
+        is_quoted = self.quote != "\0"
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quotechar=self.quote if is_quoted else None,
+            quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE,
+            escapechar=self.escape,
+            strict=True,
+            lineterminator="\n",
+        )
+
+    def is_comment(self, data: bytes, position: int) -> bool:
+        """Whether the line at a position is a comment."""
+        return bool(self.comment) and data.startswith(self.comment, position)
+
+    def is_open(self, data: bytes, start: int, end: int) -> bool:
+        """Whether a record goes on behind its line end: within quotes, or because the line end is escaped."""
+        quote = self.quote.encode()
+        if self.escape is None:
+            return data.count(quote, start, end) % 2 == 1
+        bare = re.sub(re.escape(self.escape.encode()) + b".", b"", data[start:end], flags=re.DOTALL)
+        return bare.count(quote) % 2 == 1 or (data.endswith(b"\n", start, end) and not bare.endswith(b"\n"))
+
+
+def dialect_of(declared: CsvFormat, record_bytes_max: int) -> Dialect:
+    """Return the dialect of a declared format."""
+    return Dialect(
+        declared.delimiter,
+        declared.quote or "\0",
+        declared.escape,
+        (declared.comment or "").encode(),
+        declared.header,
+        record_bytes_max,
+    )
 
 
 class Scanner:
@@ -26,22 +69,24 @@ class Scanner:
         self.record_start, self.record_line = 0, line
 
     def next(self, may_wait: bool) -> list[str] | Broken | None:
-        """Return the next record's cells, a Broken, [] for a blank line, or None at the end.
+        """Return the next record's cells, a Broken, [] for a blank line or a comment, or None at the end.
 
         With `may_wait`, a record that the stretch ends within is left for later.
         """
         if self.position >= len(self._stretch):
             return None
         self.record_start, self.record_line = self.position, self.line
+        if self._dialect.is_comment(self._stretch, self.position):
+            self.position, self.line = line_end(self._stretch, self.position), self.line + 1
+            return []
         first_end = line_end(self._stretch, self.position)
         first = self._stretch[self.position : first_end]
         problem = self._unreadable(first)
         if problem:
             return self._give_up(first_end, *problem)
         end = first_end
-        quote = self._dialect.quote.encode()
         # A record goes on while its quotes are unbalanced; what a stray quote in mid-cell swallows is found below.
-        while self._stretch.count(quote, self.record_start, end) % 2 and end < len(self._stretch):
+        while end < len(self._stretch) and self._dialect.is_open(self._stretch, self.record_start, end):
             if end - self.record_start > self._dialect.record_bytes_max:
                 break
             end = line_end(self._stretch, end)
@@ -53,13 +98,7 @@ class Scanner:
         if problem:
             return self._give_up(first_end, *problem)
         source = io.StringIO(whole.decode("utf-8"), newline="")
-        reader = csv.reader(
-            source,
-            delimiter=self._dialect.delimiter,
-            quotechar=self._dialect.quote,
-            strict=True,
-            lineterminator="\n",
-        )
+        reader = self._dialect.rows(source)
         try:
             cells = next(reader, [])
         except csv.Error as error:
@@ -74,7 +113,8 @@ class Scanner:
         if not cells:
             return []
         if len(cells) != self._dialect.fields:
-            message = f"{len(cells)} cells where the header has {self._dialect.fields}"
+            wanted = "the header has" if self._dialect.has_header else "the contract has columns:"
+            message = f"{len(cells)} cells where {wanted} {self._dialect.fields}"
             raw = text_of(self._stretch[self.record_start : self.position].rstrip(b"\r\n"))
             return Broken(self.record_line, raw, "ragged", message)
         return cells

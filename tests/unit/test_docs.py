@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from services.cli.app import app
 from shared.catalog import problems_of
-from shared.dataset import Dataset
+from shared.dataset import CsvFormat, Dataset, JsonFormat, JsonLinesFormat
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 from shared.settings import Settings
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Variables of the demonstration, which no setting is.
 DEMO_VARIABLES = {"MEDALLION_DEMO_SOURCES"}
+FORMATS = (CsvFormat, JsonFormat, JsonLinesFormat)
 
 
 def section(title: str) -> str:
@@ -81,6 +82,12 @@ def test_every_derived_function_is_documented_and_no_other():
         for name, known in sorted(DERIVATIONS.items())
     ]
     assert table_rows("Derived columns") == wanted
+
+
+def test_every_format_and_field_of_csv_is_documented():
+    formats = [get_args(declared.model_fields["type"].annotation)[0] for declared in FORMATS]
+    fields = [name for name in CsvFormat.model_fields if name not in ("type", "encoding")]
+    assert [row.split("`")[1] for row in table_rows("Add a dataset")] == [*formats, *fields]
 
 
 def test_window_functions_are_documented():

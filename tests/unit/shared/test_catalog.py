@@ -31,6 +31,8 @@ primary_key: [id]
         ("dataset: orders", "dataset: Orders", "orders.yaml:1: dataset: 'Orders' is not a usable name"),
         ("dataset: orders", "dataset: other", "orders.yaml:1: dataset: 'other' must be the file's name, 'orders'"),
         ("type: csv}", "type: xml}", "orders.yaml:2: format"),
+        ("type: csv}", "type: csv, comment: ','}", "delimiter, quote, escape and comment must differ"),
+        ("type: csv}", "type: csv, thousands: '.'}", "thousands: '.' cannot part the digits of a number"),
         ("type: csv}", "type: csv, encoding: klingon}", "'klingon' is no text encoding that Python knows"),
         ("type: csv}", "type: csv, encoding: base64}", "'base64' is no text encoding that Python knows"),
         ("format: {type: csv}", "format: {type: csv", "orders.yaml:3: not YAML"),
@@ -54,7 +56,7 @@ primary_key: [id]
         ("name: note", "name: order", "'order' is reserved; choose another name"),
         ("name: note", "name: xmin", "'xmin' is reserved"),
         ("id, type: integer", "id, type: double", "id is of type double: equality of such values is no safe key"),
-        ("type: csv}", "type: csv, delimiter: '\"'}", "delimiter and quote must be two characters"),
+        ("type: csv}", "type: csv, delimiter: '\"'}", "delimiter, quote, escape and comment must differ"),
         ("day, type: date", "day, type: date, format: '%Q'", "'%Q' is no strptime pattern"),
         ("day, type: date", "day, type: date, format: '%d.%m.'", "no strptime pattern that tells one day from another"),
         (

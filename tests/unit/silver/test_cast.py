@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.silver.cast import cast_column, read_decimal, read_integer
+from services.silver.numerals import Marks
 from shared.dataset import Column
 
 
@@ -91,3 +92,30 @@ def test_absent_values_take_the_default_or_are_a_verdict() -> None:
     assert cast_column(texts, column("text", default="-"), ("",))[0].to_pylist() == ["-", "a"]
     _, misfits = cast_column(texts, column("text"), ("",))
     assert [(m.index, m.rule) for m in misfits] == [(0, "not_null")]
+
+
+@pytest.mark.parametrize(
+    ("marks", "kind", "texts", "expected"),
+    [
+        (Marks(",", "."), "decimal", ["1.234.567,5", "-0,25", "7", "+,5"], ["1234567.50", "-0.25", "7.00", "0.50"]),
+        (Marks(",", "."), "decimal", ["1.5", "1.2345,0", "12.34", "1,2,3", "1.234.", ".123"], [None] * 6),
+        (Marks(","), "decimal", ["1.5", "1,5"], [None, "1.50"]),
+        (Marks(".", ","), "integer", ["1,234", "12,34", "1234", "1,234,567"], [1234, None, 1234, 1234567]),
+        (Marks(",", " "), "double", ["1 234,5", "1e3", "1,5e-1"], [1234.5, 1000.0, 0.15]),
+        (Marks(",", "'"), "integer", ["1'000", None], [1000, None]),
+        (Marks(",", "."), "text", ["1.5"], ["1.5"]),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_with_their_declared_marks(
+    marks: Marks, kind: str, texts: list[str | None], expected: list[Any]
+) -> None:
+    typed, misfits = cast_column(pa.array(texts, pa.string()), column(kind, scale=2, nullable=True), (), marks)
+    if kind == "decimal":
+        expected = [value and Decimal(value) for value in expected]
+    assert typed.to_pylist() == expected
+    assert len(misfits) == sum(value is None and text is not None for value, text in zip(expected, texts, strict=True))
+
+
+def test_a_misfit_shows_how_numbers_are_written() -> None:
+    _, misfits = cast_column(pa.array(["1.5"]), column("integer"), (), Marks(",", "."))
+    assert misfits[0].message == "'1.5' is not an integer written like 1.234,5"
