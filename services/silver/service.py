@@ -21,6 +21,7 @@ from services.silver.merge import Held
 from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept
 from services.silver.runs import Run, measure_run, record_run, rows_said
+from services.silver.scratch import Scratch
 from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
 from services.silver.write import keep_statistics
 from shared.catalog import Catalog
@@ -76,7 +77,8 @@ class SilverService:
         self._gold_models, self._metrics = gold_models, metrics
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
         self._sql = BatchSql()
-        self._scratch = settings.data_dir / "scratch"
+        self._own = Scratch(settings.data_dir / "scratch")
+        self._scratch = self._own.folder
         self._announcer = Announcer(store, bus, catalog, self._scratch)
 
     def handle(self, raw: bytes) -> None:

@@ -1,5 +1,6 @@
 """The command line as its users meet it: a stack started by `up`, every command against it, with README's own example."""
 
+import gzip
 import json
 import os
 import re
@@ -170,8 +171,8 @@ def test_a_rejected_file_fails_the_run_and_shows_in_status(medallion: Medallion)
 
 def test_a_quarantined_line_is_listed_with_its_reason(medallion: Medallion):
     text = "Station;Day;Rain (mm);Observer\n" + "".join(f"Lima;{d:02}.05.2026;1;a@b.org\n" for d in range(1, 31))
-    path = medallion.folder / "lima.csv"
-    path.write_text(text.replace("17.05.2026;1", "17.05.2026;1O"), encoding="utf-8")
+    path = medallion.folder / "lima.csv.gz"
+    path.write_bytes(gzip.compress(text.replace("17.05.2026;1", "17.05.2026;1O").encode()))
     medallion("land", "rainfall", str(path))
     medallion("settle")
     (row,) = medallion.json("quarantine", "list", "rainfall")

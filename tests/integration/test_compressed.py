@@ -30,7 +30,7 @@ def zipped(content: bytes) -> bytes:
 
 
 def scratch_files(pipeline: Pipeline) -> list[str]:
-    return [path.name for path in (pipeline.settings.data_dir / "scratch").iterdir()]
+    return [path.name for path in (pipeline.settings.data_dir / "scratch").glob("*/*")]
 
 
 @pytest.mark.parametrize("name", ["covid/day.csv.gz", "covid/day.zip", "covid/day.csv", "covid/day"])
