@@ -38,9 +38,11 @@ format: setup ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-lock: setup ## Resolve the dependencies of pyproject.toml anew into requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --upgrade --extra dev pyproject.toml -o requirements.lock >/dev/null
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock: setup ## Resolve the dependencies of pyproject.toml anew into requirements.lock and the image's share of it
+	@$(LOCK) --upgrade --extra embedded --extra dev pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) --constraints requirements.lock --extra build pyproject.toml -o requirements-image.lock >/dev/null
 
 clean: ## Remove .venv, caches and builds (data stays)
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
