@@ -145,9 +145,10 @@ def _json(raw: bytes) -> dict[str, Any]:
 
 def _from_record(record: dict[str, Any]) -> ObjectRef:
     s3 = record["s3"]
+    version_id = s3["object"].get("versionId")
     return ObjectRef(
         bucket=s3["bucket"]["name"],
         key=unquote_plus(s3["object"]["key"]),
-        version_id=s3["object"].get("versionId") or "",
+        version_id="" if version_id in (None, "null") else version_id,  # null: from before versioning was switched on
         is_removal=str(record.get("eventName", "")).startswith("s3:ObjectRemoved"),
     )

@@ -21,6 +21,7 @@ Discovery = Literal["event", "sweep", "poll", "cli"]
 FIRST_YEAR = 1970  # versions count microseconds from its beginning
 
 FINISHED = ("done", "superseded", "rejected", "ignored")
+DELETED = "deleted before it was read"
 
 # User metadata that the ingestor and `land` write; an object without it is a drop.
 LANDED_AT, WRITE_DISPOSITION, CONTENT_SHA256, SOURCE_URL = (
@@ -46,7 +47,8 @@ def register(
 ) -> Registration | None:
     """Enter an object version into the ledger, once, whoever finds it first; commits.
 
-    Returns None when the version is gone (deleted before anyone looked) or is a delete marker.
+    Returns None when the version is gone (deleted before anyone looked), is a delete marker, or the empty object that
+    consoles put for a folder.
     Objects that no dataset claims are entered as ignored; objects dated too far ahead as held.
     """
     try:
@@ -72,7 +74,7 @@ def register_known(
     session: Session, store: ObjectStore, catalog: Catalog, info: ObjectInfo, discovered_by: Discovery
 ) -> Registration | None:
     """Enter an object version that was already described by `stat`; see `register`."""
-    if info.is_delete_marker:
+    if info.is_delete_marker or info.key.endswith("/"):
         return None
     landed_at, precise, order = _landed(store, info)
     identity = object_id(info.bucket, info.key, info.version_id, info.etag, precise)
@@ -97,6 +99,40 @@ def register_known(
     found = session.rows("SELECT status FROM bronze.ingestion_metadata WHERE object_id = %s", (identity,))
     session.commit()
     return Registration(identity, dataset.name if dataset else None, found[0][0], bool(is_new))
+
+
+def close_deleted(session: Session, object_id: uuid.UUID) -> bool:
+    """Set an object aside whose bytes are gone; returns whether it was still waiting."""
+    closed = session.execute(
+        """
+        UPDATE bronze.ingestion_metadata
+        SET status = 'ignored', error_message = %s, finished_at = clock_timestamp()
+        WHERE object_id = %s AND status IN ('registered', 'held', 'failed')
+        """,
+        (DELETED, object_id),
+    )
+    session.commit()
+    return bool(closed)
+
+
+def close_removed(session: Session, store: ObjectStore, ref: ObjectRef) -> bool:
+    """Set an announced removal's object aside if nobody has read it; returns whether it was still waiting; commits.
+
+    A removal without a version, or of a delete marker, takes no version away and so changes nothing.
+    """
+    found = session.rows(
+        "SELECT object_id FROM bronze.ingestion_metadata WHERE bucket = %s AND object_key = %s AND version_id = %s"
+        " AND status IN ('registered', 'held', 'failed')",
+        (ref.bucket, ref.key, ref.version_id),
+    )
+    session.commit()
+    if not found:
+        return False
+    try:
+        store.stat(ref.bucket, ref.key, ref.version_id)
+    except ObjectGone:
+        return any([close_deleted(session, row[0]) for row in found])
+    return False  # another object has the key by now, or the event is wrong
 
 
 def _unclaimed(key: str, catalog: Catalog) -> str:

@@ -16,7 +16,7 @@ from shared.catalog import Catalog
 from shared.errors import ObjectGone
 from shared.events import ObjectRef, bronze_ready, silver_ready
 from shared.landing import database_now
-from shared.ledger import register, release_unclaimed
+from shared.ledger import close_deleted, register, release_unclaimed
 from shared.ports import EventBus, ObjectInfo, ObjectStore, Session, Warehouse
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, SILVER_READY, Settings
 from shared.version import object_id
@@ -123,9 +123,9 @@ def _forget(session: Session, store: ObjectStore, identity: uuid.UUID, ref: Obje
     try:
         info = store.stat(ref.bucket, ref.key, ref.version_id)
     except ObjectGone:
-        return unfinished.close_deleted(session, identity)
+        return close_deleted(session, identity)
     # In an unversioned bucket the key may hold another object by now.
-    return identity not in identities(info) and not ref.version_id and unfinished.close_deleted(session, identity)
+    return identity not in identities(info) and not ref.version_id and close_deleted(session, identity)
 
 
 def _announce_objects(session: Session, bus: EventBus, refs: Sequence[ObjectRef]) -> int:

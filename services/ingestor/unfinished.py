@@ -11,7 +11,6 @@ from shared.events import ObjectRef, SilverChange
 from shared.ports import Session
 from shared.settings import Settings
 
-DELETED = "deleted before it was read"
 ROWS_MAX = 10_000  # announced again by one sweep; the next one goes on
 GAP_GROWTH_MAX = 10  # the longest interval, in multiples of reannounce_after_seconds
 FAILED_PAUSE_SECONDS_MAX = 3600
@@ -28,20 +27,6 @@ def waiting_objects(session: Session, bucket: str) -> dict[uuid.UUID, ObjectRef]
     )
     session.commit()
     return {row[0]: ObjectRef(bucket=row[1], key=row[2], version_id=row[3]) for row in found}
-
-
-def close_deleted(session: Session, object_id: uuid.UUID) -> bool:
-    """Set an object aside whose bytes are gone; returns whether it was still waiting."""
-    closed = session.execute(
-        """
-        UPDATE bronze.ingestion_metadata
-        SET status = 'ignored', error_message = %s, finished_at = clock_timestamp()
-        WHERE object_id = %s AND status IN ('registered', 'held', 'failed')
-        """,
-        (DELETED, object_id),
-    )
-    session.commit()
-    return bool(closed)
 
 
 def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:

@@ -27,14 +27,22 @@ from services.silver.write import keep_statistics
 from shared.catalog import Catalog
 from shared.dataset import Dataset
 from shared.deadletters import bury
-from shared.errors import ClaimLost, MedallionError, ObjectDamaged, ObjectGone, Rejected, Unavailable
+from shared.errors import (
+    ClaimLost,
+    MedallionError,
+    ObjectDamaged,
+    ObjectGone,
+    Rejected,
+    Unavailable,
+    UndecodableEvent,
+)
 from shared.events import ObjectRef, read_bronze_ready
 from shared.failpoints import hit
 from shared.landing import database_now
-from shared.ledger import FINISHED, register
+from shared.ledger import FINISHED, close_removed, register
 from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
-from shared.settings import BRONZE_READY, Settings
+from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings
 from shared.stops import Brake, of_event, of_object
 
 log = logging.getLogger("silver")
@@ -99,17 +107,26 @@ class SilverService:
 
     def _look_at(self, session: Session, ref: ObjectRef) -> None:
         """Register the object an event speaks of, and process it unless that is done."""
+        if ref.bucket != BRONZE_BUCKET:
+            raise UndecodableEvent(f"bucket {ref.bucket} holds no files to load: correct the notification that names it")
         if ref.is_removal:
+            self._note_removal(session, ref)
             return
         found = register(session, self._store, self._catalog, ref, "event")
         if found is None:
-            log.info("An announced object is gone.", extra={"action": "gone", "key": ref.key})
+            log.info("Under an announced key there is nothing to load.", extra={"action": "gone", "key": ref.key})
         elif found.status not in FINISHED:
             for older in older_registered_snapshots(session, found.object_id, self._skips_superseded(found.dataset)):
                 self.process(session, older)
             self.process(session, found.object_id)
         else:
             self._announcer.repeat(session, found.object_id)
+
+    def _note_removal(self, session: Session, ref: ObjectRef) -> None:
+        """What was read stays; what was not is set aside at once, and not at the next sweep."""
+        was_waiting = close_removed(session, self._store, ref)
+        fields = {"action": "removal_noted", "key": ref.key, "version_id": ref.version_id, "was_waiting": was_waiting}
+        log.info("An object was removed from the bucket.", extra=fields)
 
     def _skips_superseded(self, dataset: str | None) -> bool:
         declared = self._catalog.datasets.get(dataset or "")
