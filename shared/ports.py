@@ -31,6 +31,13 @@ class ObjectStore(Protocol):
         """Create the bucket when it is missing and switch versioning on where asked."""
         ...
 
+    def ensure_notification(self, bucket: str, arn: str) -> None:
+        """Have the store announce what is created and removed in a bucket to a target of its own configuration.
+
+        Other notifications of the bucket stay. Raises ConfigurationError where the store does not know the target.
+        """
+        ...
+
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:
         """Store a file as one object (metadata: ASCII, or text that the adapter encodes) and describe what was stored."""
         ...

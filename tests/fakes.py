@@ -27,6 +27,9 @@ class FakeStore:
         self._check()
         self.versioned[bucket] = self.versioned.get(bucket, False) or versioned
 
+    def ensure_notification(self, bucket: str, arn: str) -> None:
+        self._check()
+
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:
         return self.put_bytes(bucket, key, path.read_bytes(), metadata)
 

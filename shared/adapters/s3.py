@@ -13,6 +13,7 @@ from typing import Any
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.notificationconfig import NotificationConfig, QueueConfig
 from minio.versioningconfig import ENABLED, VersioningConfig
 
 from shared.adapters.listing import PAGE_VERSIONS, Page, list_versions, plain_version
@@ -33,6 +34,8 @@ _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject", "MethodNotAllow
 _REFUSED = frozenset(
     {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "InvalidBucketName"}
 )
+_EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+_NOTIFICATION_ID = "medallion"
 _META = "x-amz-meta-"
 _ENCODED = ("=?utf-8?b?", "?=")
 
@@ -122,6 +125,24 @@ class S3:
                         raise
             if versioned and self._client.get_bucket_versioning(bucket).status != ENABLED:
                 self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+
+    def ensure_notification(self, bucket: str, arn: str) -> None:
+        """Have the store announce what is created and removed in a bucket; other notifications stay."""
+        try:
+            with _translated(f"bucket {bucket}"):
+                known = self._client.get_bucket_notification(bucket)
+                queues = list(known.queue_config_list or ())
+                if any(one.queue == arn and set(_EVENTS) <= set(one.events) for one in queues):
+                    return
+                kept = [one for one in queues if one.config_id != _NOTIFICATION_ID]
+                ours = QueueConfig(queue=arn, events=list(_EVENTS), config_id=_NOTIFICATION_ID)
+                wanted = NotificationConfig(known.cloud_func_config_list, [*kept, ours], known.topic_config_list)
+                self._client.set_bucket_notification(bucket, wanted)
+        except ObjectGone as error:  # a request that the store finds wrong
+            raise ConfigurationError(
+                f"the object store cannot announce bucket {bucket} to {arn!r} ({error.__cause__}): configure that target "
+                "in the store, or correct MEDALLION_S3_NOTIFICATION_ARN"
+            ) from error
 
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:
         """Store a file, in parts where it is large, and describe what was stored."""
