@@ -14,6 +14,7 @@ from shared.ddl import business_columns, create_statements, postgres_type, widen
 from shared.models import Models
 from shared.models import create_statements as model_statements
 from shared.ports import Session
+from shared.roles import grant
 
 _LOCK = 0x6D65_6461_6C6C_696F  # "medallio"
 
@@ -26,8 +27,13 @@ class Migration:
     undecided: list[str] = field(default_factory=list)  # one line each: what differs, and the SQL that would do it
 
 
-def migrate(session: Session, sql_dir: Path, catalog: Catalog, models: Models) -> Migration:
-    """Apply what is missing and commit; safe to run at the same time by several processes."""
+def migrate(
+    session: Session, sql_dir: Path, catalog: Catalog, models: Models, passwords: Mapping[str, str] | None = None
+) -> Migration:
+    """Apply what is missing and commit; safe to run at the same time by several processes.
+
+    `passwords` names the logins to make (see shared.roles); their grants follow the tables.
+    """
     done = Migration()
     session.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     session.execute(
@@ -45,6 +51,7 @@ def migrate(session: Session, sql_dir: Path, catalog: Catalog, models: Models) -
     for model in models:
         for statement in model_statements(model):
             session.execute(statement)
+    done.applied += grant(session, sql_dir, passwords or {})
     session.commit()
     return done
 

@@ -50,6 +50,27 @@ class Settings(BaseSettings):
     s3_access_key: SecretStr = Field(SecretStr(""), description="Access key of the object store.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of the object store.")
     s3_secure: bool = Field(False, description="Speak TLS to the object store.")
+    s3_notification_arn: str = Field(
+        "",
+        description="`migrate` has the store announce bronze-layer there, e.g. arn:minio:sqs::PRIMARY:kafka.",
+    )
+
+    # Who may log in: with a password, `migrate` makes the login medallion_<name> in PostgreSQL and the object store.
+    ingestor_password: SecretStr = Field(
+        SecretStr(""), description="`migrate` makes the ingestor's own login with it; empty: none."
+    )
+    silver_password: SecretStr = Field(
+        SecretStr(""), description="`migrate` makes the silver workers' own login with it; empty: none."
+    )
+    gold_password: SecretStr = Field(
+        SecretStr(""), description="`migrate` makes the gold workers' own login with it; empty: none."
+    )
+    reader_password: SecretStr = Field(
+        SecretStr(""), description="`migrate` makes a login that reads silver and gold with it; empty: none."
+    )
+    dropper_password: SecretStr = Field(
+        SecretStr(""), description="`migrate` makes an S3 login that drops files into bronze with it; empty: none."
+    )
 
     # Where things lie.
     config_dir: Path = Field(

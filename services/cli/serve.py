@@ -58,8 +58,9 @@ def prepare(settings: "Settings") -> None:
     migration = apply_migrations(settings)
     for difference in migration.undecided:
         complain(f"{difference}\n(left as it is; `medallion migrate` lists all of these)")
+    create_topics(settings)  # before the buckets, whose store may announce to a topic
     create_buckets(settings)
-    create_topics(settings)
+    create_users(settings)
 
 
 def load_configuration(settings: "Settings") -> tuple["Catalog", "Models"]:
@@ -72,13 +73,24 @@ def load_configuration(settings: "Settings") -> tuple["Catalog", "Models"]:
 
 
 def create_buckets(settings: "Settings") -> None:
-    """Create the buckets that are missing, bronze-layer versioned; raises Unavailable."""
+    """Create the buckets that are missing, bronze-layer versioned and announced where asked; raises Unavailable."""
     from shared.adapters.s3 import open_s3
     from shared.settings import BRONZE_BUCKET, BUCKETS
 
     store = open_s3(settings)
     for bucket in BUCKETS:
         store.ensure_bucket(bucket, versioned=bucket == BRONZE_BUCKET)
+    if settings.s3_notification_arn:
+        store.ensure_notification(BRONZE_BUCKET, settings.s3_notification_arn)
+
+
+def create_users(settings: "Settings") -> None:
+    """Make the object store's users whose passwords are set; raises Unavailable, ConfigurationError."""
+    from shared.adapters.s3users import ensure_users
+    from shared.roles import passwords
+
+    if password_by_who := passwords(settings):
+        ensure_users(settings, password_by_who)
 
 
 def create_topics(settings: "Settings") -> None:
@@ -96,11 +108,12 @@ def apply_migrations(settings: "Settings") -> "Migration":
     """Apply what is missing in the database; raises ConfigurationError for wrong files, Unavailable."""
     from shared.adapters.postgres import Postgres
     from shared.migrate import migrate as apply
+    from shared.roles import passwords
 
     catalog, models = load_configuration(settings)
     assert settings.database_url is not None
     with Postgres(settings.database_url.get_secret_value()).session("migrate") as session:
-        return apply(session, settings.sql_dir, catalog, models)
+        return apply(session, settings.sql_dir, catalog, models, passwords(settings))
 
 
 def _show(stack: "Stack") -> None:
@@ -153,15 +166,16 @@ def env(data_dir: DataDir = None, as_json: Json = False) -> None:
 def migrate(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Bring database, buckets and topics to what config/ and sql/ ask for.
 
-    Creates what is missing and adds columns, under a lock. Prints other differences with the SQL that would
+    Creates what is missing and adds columns, under a lock; makes logins whose passwords are set. Prints other differences with the SQL that would
     settle them, does not touch them, and exits with 1.
     """
     from services.cli.connect import find_stack
 
     settings = find_stack(data_dir).settings
     migration = apply_migrations(settings)
-    create_buckets(settings)
     create_topics(settings)
+    create_buckets(settings)
+    create_users(settings)
     if as_json:
         print_json({"applied": migration.applied, "undecided": migration.undecided})
     else:

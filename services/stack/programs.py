@@ -43,8 +43,9 @@ FRUGAL_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
-    """Return the settings as environment variables: a service then sees exactly what its supervisor saw."""
-    values = {f"{_PREFIX}{name.upper()}": _text(getattr(settings, name)) for name in type(settings).model_fields}
+    """Return the settings as environment variables: a service then sees what its supervisor saw, others' logins excepted."""
+    names = [name for name in type(settings).model_fields if not name.endswith("_password")]
+    values = {f"{_PREFIX}{name.upper()}": _text(getattr(settings, name)) for name in names}
     return {name: value for name, value in values.items() if value}
 
 
