@@ -132,8 +132,13 @@ class KafkaBus:
     def _drop_producer(self) -> None:
         with self._lock:
             producer, self._producer = self._producer, None
-        if producer is not None:
+        if producer is None:
+            return
+        try:
             producer.close(timeout=0.5)
+        except (KafkaError, OSError):
+            # kafka-python 3.0.12 raises where something still waits to be sent, before it ends its own thread.
+            producer._sender.force_close()
 
     @contextmanager
     def _kept_admin(self) -> Iterator[KafkaAdminClient]:

@@ -1,5 +1,6 @@
 """What every event bus must do: the in-memory fake and the embedded broker, held to one suite."""
 
+import threading
 import uuid
 from collections.abc import Iterator
 
@@ -76,4 +77,35 @@ def test_a_broker_that_is_away_shows_within_seconds() -> None:
         bus.publish("bronze-ready", "key", b"1")
     with pytest.raises(Unavailable, match="Kafka is not available"):
         bus.ensure_topics({"bronze-ready": 1})
+    bus.close()
+
+
+def test_a_broker_that_freezes_is_away_for_every_thread_and_comes_back(
+    topic: str, request: pytest.FixtureRequest
+) -> None:
+    stack = request.getfixturevalue("stack")
+    bus = KafkaBus(stack.settings.kafka_bootstrap_servers)
+    bus.ensure_topics({topic: 1})
+    bus.publish(topic, "key", b"1")
+    met: list[type[BaseException]] = []
+
+    def publish() -> None:
+        try:
+            bus.publish(topic, "key", b"2")
+        except Exception as error:  # noqa: BLE001 - which one is the question
+            met.append(type(error))
+
+    stack.pause("kafka")
+    try:
+        # The first gives up while the other's event still waits in the producer that both share.
+        threads = [threading.Timer(delay, publish) for delay in (0.0, 2.0)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        stack.resume("kafka")
+
+    assert met == [Unavailable, Unavailable]
+    bus.publish(topic, "key", b"3")
     bus.close()
