@@ -61,6 +61,25 @@ def wait_until_settled(
             time.sleep(POLL_SECONDS)
 
 
+def _found_more(stack: "Stack") -> bool:
+    """Look into the bucket once and register what the ledger lacks; say whether there was anything.
+
+    What was dropped just now may be known to the object store's own notification alone, waiting on Kafka or before it.
+    """
+    from services.ingestor.service import Ingestor
+    from shared.adapters.kafka import KafkaBus
+    from shared.adapters.s3 import open_s3
+    from shared.catalog import load_catalog
+
+    settings = stack.settings
+    bus = KafkaBus(settings.kafka_bootstrap_servers)
+    try:
+        catalog = load_catalog(settings.dataset_dir)
+        return bool(Ingestor(settings, catalog, stack.warehouse, open_s3(settings), bus).sweep_once().registered)
+    finally:
+        bus.close()
+
+
 def stuck(stack: "Stack", backlog: Backlog, datasets: Sequence[str] | None = None) -> Outstanding:
     """Return the error that names what is held or failed."""
     advice = "`medallion status` shows all of them"
@@ -100,7 +119,7 @@ def idle_workers(stack: "Stack") -> list[str]:
 def settle(timeout_seconds: TimeoutSeconds = 300.0, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Wait until no object is unfinished and gold has taken in every change.
 
-    Exits with 1 at once when only held or failed objects are left, and with 1 on timeout, naming what is
+    What lies in the bucket when it looks counts, announced or not. Exits with 1 at once when only held or failed objects are left, and with 1 on timeout, naming what is
     outstanding.
     """
     from services.cli.connect import find_stack
@@ -108,9 +127,16 @@ def settle(timeout_seconds: TimeoutSeconds = 300.0, data_dir: DataDir = None, as
     stack = find_stack(data_dir)
     began = time.monotonic()
     with errors().status("Looking …") as spinner:
-        backlog = wait_until_settled(
-            stack, timeout_seconds, on_progress=lambda left: spinner.update(f"Waiting for {left.sentence()} …")
-        )
+
+        def wait() -> Backlog:
+            left_seconds = timeout_seconds - (time.monotonic() - began)
+            return wait_until_settled(
+                stack, left_seconds, on_progress=lambda left: spinner.update(f"Waiting for {left.sentence()} …")
+            )
+
+        backlog = wait()
+        while _found_more(stack):
+            backlog = wait()
     if as_json:
         print_json({"settled": not backlog.stuck, "seconds": round(time.monotonic() - began, 3), **backlog.counts})
     if backlog.stuck:
