@@ -4,10 +4,10 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos up bench check format lock clean reset
+.PHONY: help setup demo test chaos up compose-up compose-test bench check format lock clean reset
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Create .venv with the project and its tools, from requirements.lock
 	@.ci/setup
@@ -23,6 +23,12 @@ chaos: setup ## Break the running pipeline at random and compare (ARGS="--faults
 
 up: setup ## Start the embedded stack and all services in the foreground (Ctrl-C stops them)
 	@$(BIN)/medallion up $(ARGS)
+
+compose-up: ## Start the pipeline in containers and wait until it is healthy (needs Docker)
+	@deploy/compose-up $(ARGS)
+
+compose-test: setup ## See the containers through scaling, kills and a restart, under a project name of their own
+	@$(BIN)/python -m tests.compose $(ARGS)
 
 bench: setup ## Measure the pipeline
 	@$(BIN)/python -m bench $(ARGS)
