@@ -115,26 +115,6 @@ def close_deleted(session: Session, object_id: uuid.UUID) -> bool:
     return bool(closed)
 
 
-def close_removed(session: Session, store: ObjectStore, ref: ObjectRef) -> bool:
-    """Set an announced removal's object aside if nobody has read it; returns whether it was still waiting; commits.
-
-    A removal without a version, or of a delete marker, takes no version away and so changes nothing.
-    """
-    found = session.rows(
-        "SELECT object_id FROM bronze.ingestion_metadata WHERE bucket = %s AND object_key = %s AND version_id = %s"
-        " AND status IN ('registered', 'held', 'failed')",
-        (ref.bucket, ref.key, ref.version_id),
-    )
-    session.commit()
-    if not found:
-        return False
-    try:
-        store.stat(ref.bucket, ref.key, ref.version_id)
-    except ObjectGone:
-        return any([close_deleted(session, row[0]) for row in found])
-    return False  # another object has the key by now, or the event is wrong
-
-
 def _unclaimed(key: str, catalog: Catalog) -> str:
     prefix = key.split("/", 1)[0] if "/" in key else "(no folder)"
     return (

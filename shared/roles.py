@@ -38,7 +38,7 @@ def passwords(settings: Settings) -> dict[str, str]:
     for who, password in found.items():
         if password and not (password.isascii() and password.isprintable() and 8 <= len(password) <= 40):
             raise ConfigurationError(
-                f"MEDALLION_{who.upper()}_PASSWORD: 8 to 40 printable ASCII characters are needed (the object store's limits)"
+                f"MEDALLION_{who.upper()}_PASSWORD: 8 to 40 printable ASCII characters are needed, for the object store"
             )
     return {who: password for who, password in found.items() if password}
 

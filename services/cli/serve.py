@@ -166,8 +166,8 @@ def env(data_dir: DataDir = None, as_json: Json = False) -> None:
 def migrate(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Bring database, buckets and topics to what config/ and sql/ ask for.
 
-    Creates what is missing and adds columns, under a lock; makes logins whose passwords are set. Prints other differences with the SQL that would
-    settle them, does not touch them, and exits with 1.
+    Creates what is missing and adds columns, under a lock; makes the logins whose passwords are set. Prints other
+    differences with the SQL that would settle them, does not touch them, and exits with 1.
     """
     from services.cli.connect import find_stack
 

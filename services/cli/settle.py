@@ -61,7 +61,7 @@ def wait_until_settled(
             time.sleep(POLL_SECONDS)
 
 
-def _found_more(stack: "Stack") -> bool:
+def found_more(stack: "Stack") -> bool:
     """Look into the bucket once and register what the ledger lacks; say whether there was anything.
 
     What was dropped just now may be known to the object store's own notification alone, waiting on Kafka or before it.
@@ -119,8 +119,8 @@ def idle_workers(stack: "Stack") -> list[str]:
 def settle(timeout_seconds: TimeoutSeconds = 300.0, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Wait until no object is unfinished and gold has taken in every change.
 
-    What lies in the bucket when it looks counts, announced or not. Exits with 1 at once when only held or failed objects are left, and with 1 on timeout, naming what is
-    outstanding.
+    What lies in the bucket when it looks counts, announced or not. Exits with 1 at once when only held or failed
+    objects are left, and with 1 on timeout, naming what is outstanding.
     """
     from services.cli.connect import find_stack
 
@@ -135,7 +135,7 @@ def settle(timeout_seconds: TimeoutSeconds = 300.0, data_dir: DataDir = None, as
             )
 
         backlog = wait()
-        while _found_more(stack):
+        while found_more(stack):
             backlog = wait()
     if as_json:
         print_json({"settled": not backlog.stuck, "seconds": round(time.monotonic() - began, 3), **backlog.counts})

@@ -18,6 +18,7 @@ from services.silver.claim import Claim, claim, conclude, release
 from services.silver.job import FileRead, ObjectVersion
 from services.silver.load import merge_object, read_object
 from services.silver.merge import Held
+from services.silver.removal import note_removal
 from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept
 from services.silver.runs import Run, measure_run, record_run, rows_said
@@ -39,7 +40,7 @@ from shared.errors import (
 from shared.events import ObjectRef, read_bronze_ready
 from shared.failpoints import hit
 from shared.landing import database_now
-from shared.ledger import FINISHED, close_removed, register
+from shared.ledger import FINISHED, register
 from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings
@@ -108,9 +109,10 @@ class SilverService:
     def _look_at(self, session: Session, ref: ObjectRef) -> None:
         """Register the object an event speaks of, and process it unless that is done."""
         if ref.bucket != BRONZE_BUCKET:
-            raise UndecodableEvent(f"bucket {ref.bucket} holds no files to load: correct the notification that names it")
+            raise UndecodableEvent(f"bucket {ref.bucket} holds no files to load; correct its notification")
+
         if ref.is_removal:
-            self._note_removal(session, ref)
+            note_removal(session, self._store, ref)
             return
         found = register(session, self._store, self._catalog, ref, "event")
         if found is None:
@@ -121,12 +123,6 @@ class SilverService:
             self.process(session, found.object_id)
         else:
             self._announcer.repeat(session, found.object_id)
-
-    def _note_removal(self, session: Session, ref: ObjectRef) -> None:
-        """What was read stays; what was not is set aside at once, and not at the next sweep."""
-        was_waiting = close_removed(session, self._store, ref)
-        fields = {"action": "removal_noted", "key": ref.key, "version_id": ref.version_id, "was_waiting": was_waiting}
-        log.info("An object was removed from the bucket.", extra=fields)
 
     def _skips_superseded(self, dataset: str | None) -> bool:
         declared = self._catalog.datasets.get(dataset or "")

@@ -58,7 +58,7 @@ def decode_metadata(value: str) -> str:
         return value
 
 
-BAD_REQUEST = 400
+BAD_REQUEST, SERVER_ERROR = 400, 500
 
 
 @contextmanager
@@ -83,6 +83,11 @@ def _translated(what: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.filename is not None:
             raise  # a local file, not the network
         raise Unavailable("object store", f"{what}: {error}") from error
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Say whether the store itself found a request wrong (SeaweedFS takes one about notifications for another)."""
+    return isinstance(error, S3Error) and error.response is not None and error.response.status < SERVER_ERROR
 
 
 class S3:
@@ -138,10 +143,12 @@ class S3:
                 ours = QueueConfig(queue=arn, events=list(_EVENTS), config_id=_NOTIFICATION_ID)
                 wanted = NotificationConfig(known.cloud_func_config_list, [*kept, ours], known.topic_config_list)
                 self._client.set_bucket_notification(bucket, wanted)
-        except ObjectGone as error:  # a request that the store finds wrong
+        except (ObjectGone, Unavailable) as error:
+            if not _is_refusal(error.__cause__):
+                raise
             raise ConfigurationError(
-                f"the object store cannot announce bucket {bucket} to {arn!r} ({error.__cause__}): configure that target "
-                "in the store, or correct MEDALLION_S3_NOTIFICATION_ARN"
+                f"the object store cannot announce bucket {bucket} to {arn!r} ({error}): configure that target in the "
+                "store, or correct MEDALLION_S3_NOTIFICATION_ARN"
             ) from error
 
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:

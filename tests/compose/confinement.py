@@ -52,7 +52,9 @@ def check_ports(engine: Engine) -> list[str]:
     for container in engine.containers():
         for bindings in (engine.inspect(container)["HostConfig"]["PortBindings"] or {}).values():
             published |= {(one["HostIp"], one["HostPort"]) for one in bindings}
-    if {host for host, _ in published} != {"127.0.0.1"} or {port for _, port in published} != set(engine.ports.values()):
+    if {host for host, _ in published} != {"127.0.0.1"} or {port for _, port in published} != set(
+        engine.ports.values()
+    ):
         raise Failed(f"published: {sorted(published)}")
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         for line in table.read_text().splitlines()[1:] if table.exists() else ():

@@ -174,3 +174,17 @@ def test_a_refusal_says_what_to_do(request: pytest.FixtureRequest, secret: str |
 
     with pytest.raises(ConfigurationError, match=r"MEDALLION_S3_|migrate"):
         list(store.versions(bucket))
+
+
+def test_a_store_that_cannot_announce_to_a_target_says_so(request: pytest.FixtureRequest) -> None:
+    settings = request.getfixturevalue("stack").settings
+    real = S3(
+        settings.s3_endpoint,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+    )
+    name = f"contract-{uuid.uuid4().hex[:12]}"
+    real.ensure_bucket(name, versioned=False)
+
+    with pytest.raises(ConfigurationError, match="cannot announce bucket"):
+        real.ensure_notification(name, "arn:minio:sqs::PRIMARY:kafka")

@@ -57,6 +57,42 @@ def test_an_s3_notification_is_read_with_all_its_records() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["Put", "Post", "Copy", "CompleteMultipartUpload"])
+def test_whichever_way_an_object_came_its_notification_is_the_same(name: str) -> None:
+    # As MinIO sends it, shortened.
+    told = {
+        "EventName": f"s3:ObjectCreated:{name}",
+        "Key": "bronze-layer/covid/Zürich 100% a+b.csv",
+        "Records": [
+            {
+                "eventVersion": "2.0",
+                "eventSource": "minio:s3",
+                "eventName": f"s3:ObjectCreated:{name}",
+                "s3": {
+                    "bucket": {"name": "bronze-layer", "arn": "arn:aws:s3:::bronze-layer"},
+                    "object": {
+                        "key": "covid%2FZ%C3%BCrich+100%25+a%2Bb.csv",
+                        "size": 5,
+                        "eTag": "0cc1",
+                        "versionId": "51c2",
+                        "sequencer": "18A",
+                    },
+                },
+            }
+        ],
+    }
+
+    assert read_bronze_ready(json.dumps(told).encode()) == [
+        ObjectRef(bucket="bronze-layer", key="covid/Zürich 100% a+b.csv", version_id="51c2")
+    ]
+
+
+def test_an_object_from_before_versioning_has_no_version() -> None:
+    told = {"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "k", "versionId": "null"}}}]}
+
+    assert read_bronze_ready(json.dumps(told).encode()) == [ObjectRef(bucket="b", key="k")]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
