@@ -13,7 +13,7 @@ from tests.compose.endstate import check_ledger, compare, shown, wanted
 from tests.compose.engine import Engine, Failed, is_docker_there, wait_until
 
 DROPPERS = 3
-PAUSE_SECONDS = 0.3
+PAUSE_SECONDS = 0.6
 FLOW_SECONDS = 10.0  # between two disturbances
 OUTAGE_SECONDS = 4.0
 KAFKA_OUTAGE_SECONDS = 16.0  # longer than workers wait: they exit and the engine restarts them
