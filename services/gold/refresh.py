@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.gold import statements
-from services.gold.transaction import Refreshed, locked, recorded
+from services.gold.transaction import SILENCE_SECONDS, Refreshed, locked, recorded
 from services.gold.views import populate
 from shared.catalog import Catalog
 from shared.errors import ConfigurationError
@@ -37,7 +37,9 @@ def pending_count(session: Session) -> int:
     return int(session.rows("SELECT count(*) FROM gold.pending")[0][0])
 
 
-def refresh_tables(session: Session, models: Models, catalog: Catalog) -> list[Refreshed]:
+def refresh_tables(
+    session: Session, models: Models, catalog: Catalog, silence_seconds: float = SILENCE_SECONDS
+) -> list[Refreshed]:
     """Take all pending change sets into the tables they touch, in one transaction; return what was done.
 
     Deletes exactly the rows of gold.pending that were taken in. Raises Unavailable when PostgreSQL broke off.
@@ -46,7 +48,7 @@ def refresh_tables(session: Session, models: Models, catalog: Catalog) -> list[R
     tables = [m.name for m in models.tables if models.datasets_of(m.name) & datasets]
     if not tables:
         return []
-    with locked(session, tables):
+    with locked(session, tables, silence_seconds):
         hit("gold.locked")
         work = _take(session, models, catalog, tables, datasets)
         hit("gold.taken")

@@ -37,6 +37,7 @@ class Gold:
     ) -> None:
         self._session, self._bus, self._catalog, self._models = session, bus, catalog, models
         self._retry_seconds, self._metrics = settings.retry_total_seconds, metrics
+        self._silence_seconds = settings.heartbeat_silence_seconds
         self._refreshed = refreshed  # called after tables changed: views and snapshots follow
         self._unsaid: list[list[Refreshed]] = []  # committed, but the broker was away
 
@@ -83,7 +84,7 @@ class Gold:
     def _refresh(self) -> bool:
         """Take in what is pending and announce it; say whether there was anything."""
         with self._session.use() as session:
-            done = refresh_tables(session, self._models, self._catalog)
+            done = refresh_tables(session, self._models, self._catalog, self._silence_seconds)
             self._say(session, done)
         return bool(done)
 

@@ -1,10 +1,12 @@
 """What the refreshes of tables and of materialized views share: the locked transaction and its record."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from shared.locks import end_silent_holder
 from shared.ports import Session
 
 # Sorts and hashes of a rebuild stay in memory; compiling queries would take longer than running them; the
@@ -17,6 +19,8 @@ _SETTINGS = (
 )
 
 _KEY = "hashtextextended('gold.' || model, 0)"
+_LOCK_POLL_SECONDS = 0.05
+SILENCE_SECONDS = 15.0  # the default of MEDALLION_HEARTBEAT_SILENCE_SECONDS, for those who run no worker
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,16 @@ class Refreshed:
 
 
 @contextmanager
-def locked(session: Session, names: Sequence[str]) -> Iterator[None]:
+def locked(session: Session, names: Sequence[str], silence_seconds: float = SILENCE_SECONDS) -> Iterator[None]:
     """Hold the models' locks around one transaction that sees all that was committed before they came.
 
     They are taken in the order of names, so that workers cannot deadlock, and by the session, not inside the
-    transaction: a REPEATABLE READ transaction that waits would go on with a picture from before its wait.
+    transaction: a REPEATABLE READ transaction that waits would go on with a picture from before its wait. Whoever
+    holds one and has been silent for too long loses its session.
     """
     try:
-        session.rows(f"SELECT pg_advisory_lock({_KEY}) FROM unnest(%s) AS model", (sorted(names),))
-        session.commit()
+        for name in sorted(names):
+            _lock(session, name, silence_seconds)
         for setting in _SETTINGS:
             session.execute(setting)
         yield
@@ -50,6 +55,19 @@ def locked(session: Session, names: Sequence[str]) -> Iterator[None]:
         session.rollback()
         session.rows(f"SELECT pg_advisory_unlock({_KEY}) FROM unnest(%s) AS model", (list(names),))
         session.commit()
+
+
+def _lock(session: Session, name: str, silence_seconds: float) -> None:
+    """Wait for a model's lock, however long a live worker holds it."""
+    attempt = f"SELECT pg_try_advisory_lock({_KEY}), {_KEY} FROM (SELECT %s::text AS model) AS one"
+    while True:
+        is_ours, key = session.rows(attempt, (name,))[0]
+        session.commit()
+        if is_ours:
+            return
+        end_silent_holder(session, silence_seconds, key)
+        session.commit()
+        time.sleep(_LOCK_POLL_SECONDS)
 
 
 def recorded(session: Session, done: Sequence[Refreshed]) -> list[Refreshed]:

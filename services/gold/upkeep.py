@@ -41,6 +41,7 @@ class Upkeep:
         self._session, self._store, self._bus, self._models = session, store, bus, models
         self._metrics = metrics
         self._interval_seconds = settings.view_refresh_interval_seconds
+        self._silence_seconds = settings.heartbeat_silence_seconds
         self._scratch: Path | None = settings.data_dir if settings.data_dir.is_dir() else None
         self._exported: dict[str, int] = {}
         self._next_export = 0.0
@@ -96,7 +97,7 @@ class Upkeep:
                     pause = min(pause, view.wait_seconds)
                 elif not view.is_overdue and views.has_table_work(session, self._models):
                     pause = min(pause, self._interval_seconds)  # a refresh now would soon be repeated
-                elif done := views.refresh_view(session, self._models, view.model):
+                elif done := views.refresh_view(session, self._models, view.model, self._silence_seconds):
                     announce(session, self._bus, [done])
                     measure(self._metrics, [done])
                     fields = {

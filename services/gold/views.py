@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.gold.transaction import Refreshed, locked, recorded
+from services.gold.transaction import SILENCE_SECONDS, Refreshed, locked, recorded
 from shared.failpoints import hit
 from shared.modelfile import Model
 from shared.models import Models
@@ -64,13 +64,15 @@ def has_table_work(session: Session, models: Models) -> bool:
     return bool(found[0][0])
 
 
-def refresh_view(session: Session, models: Models, name: str) -> Refreshed | None:
+def refresh_view(
+    session: Session, models: Models, name: str, silence_seconds: float = SILENCE_SECONDS
+) -> Refreshed | None:
     """Refresh a view once for all change sets that its tables have taken in; None where there are none.
 
     Raises Unavailable when PostgreSQL broke off.
     """
     upstream = [m for m in models.upstream(name) if models[m].kind != "view"]
-    with locked(session, [name]):
+    with locked(session, [name], silence_seconds):
         taken = session.rows(
             """
             DELETE FROM gold.pending AS view

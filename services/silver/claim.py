@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from services.silver.job import Counts, FileRead, ObjectVersion
 from services.silver.state import lock_key
 from shared.errors import ClaimLost
+from shared.locks import end_silent_holder
 from shared.ports import Session
 from shared.settings import Settings
 
@@ -32,7 +33,7 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
     """
     lock = lock_key(f"object:{object_id}")
     if not session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0]:
-        end_silent_holder(session, settings, lock)
+        end_silent_holder(session, settings.heartbeat_silence_seconds, lock)
         session.commit()
         if not session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0]:
             session.commit()
@@ -85,24 +86,6 @@ def _mark(session: Session, object_id: uuid.UUID, status: str, reason: str) -> N
         "UPDATE bronze.ingestion_metadata SET status = %s, error_message = %s, finished_at = clock_timestamp()"
         " WHERE object_id = %s",
         (status, reason, object_id),
-    )
-
-
-def end_silent_holder(session: Session, settings: Settings, lock: int) -> None:
-    """End the database session of whoever holds a lock but has not sent a heartbeat for too long.
-
-    A frozen process keeps its locks whatever timeouts the server has; only ending its backend frees them.
-    """
-    session.rows(
-        """
-        SELECT pg_terminate_backend(l.pid)
-        FROM pg_locks l JOIN bronze.workers w ON w.backend_pid = l.pid JOIN pg_stat_activity a ON a.pid = l.pid
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-          AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
-          AND w.heartbeat_at < clock_timestamp() - make_interval(secs => %s)
-          AND w.heartbeat_at > a.backend_start  -- process ids come back: an old row may carry a new session's
-        """,
-        (lock, settings.heartbeat_silence_seconds),
     )
 
 

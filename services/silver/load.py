@@ -12,7 +12,7 @@ import numpy as np
 from services.silver.append import merge_append
 from services.silver.batchsql import BatchSql
 from services.silver.check import BAD_SCHEMA, Checker, good_schema
-from services.silver.claim import end_silent_holder, finish
+from services.silver.claim import finish
 from services.silver.job import Counts, FileRead, Job, ObjectVersion
 from services.silver.late import merge_late
 from services.silver.merge import merge_keyed
@@ -26,6 +26,7 @@ from services.silver.unpack import unpack
 from shared.dataset import Dataset
 from shared.errors import ObjectDamaged, Rejected
 from shared.failpoints import hit
+from shared.locks import end_silent_holder
 from shared.ports import ObjectInfo, ObjectStore, Session
 from shared.settings import Settings
 
@@ -126,7 +127,7 @@ def merge_object(
         session,
         dataset.name,
         settings.retry_total_seconds,
-        lambda lock: end_silent_holder(session, settings, lock),
+        lambda lock: end_silent_holder(session, settings.heartbeat_silence_seconds, lock),
     )
     hit("silver.locked")
     state = load_state(session, dataset)

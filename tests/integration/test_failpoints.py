@@ -1,0 +1,274 @@
+"""A worker fails between any two steps, in every way a process can; others finish, and nothing shows of it.
+
+Workers are real processes, forked from a server that has the modules loaded; the one that fails has its failpoint armed,
+the one that finishes has none.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.process import BaseProcess
+
+import psutil
+import pytest
+
+from services.gold.service import Gold
+from services.gold.session import KeptSession
+from services.gold.upkeep import Upkeep
+from services.silver.service import SilverService
+from shared import failpoints
+from shared.adapters.postgres import Postgres
+from shared.adapters.s3 import open_s3
+from shared.catalog import load_catalog
+from shared.errors import Unavailable
+from shared.events import ObjectRef, SilverChange, bronze_ready, silver_ready
+from shared.heartbeat import Heartbeat
+from shared.ledger import LANDED_AT, WRITE_DISPOSITION, register
+from shared.models import load_models, models_depending_on
+from shared.requests import try_again
+from shared.settings import BRONZE_BUCKET, Settings
+from tests.chaos.endstate import EndState, read_end_state
+from tests.invariants import broken_invariants
+from tests.pipeline import DAY_ZERO, ListBus, Pipeline
+
+SILENCE_SECONDS = 1.0
+WAIT_SECONDS = 30.0
+ACTIONS = ("raise", "unavailable", "exit", "stop")
+SILVER = [name for name in failpoints.POINTS if name.startswith("silver.")]
+GOLD = [name for name in failpoints.POINTS if name.startswith("gold.")]
+
+
+def person(number: int, **changed: object) -> dict[str, object]:
+    mail = f"p{number}@mail.example"
+    return {
+        "id": number,
+        "name": f"Person {number}",
+        "email": mail,
+        "phone": "1",
+        "company": {"name": "Acme"},
+        **changed,
+    }
+
+
+BEFORE = [person(number) for number in range(1, 41)]
+# Restated, bad (the last good row stays), removed, new, and a duplicate.
+AFTER = [
+    person(1, name="Somebody Else"),
+    person(2, address={"geo": {"lat": "north"}}),
+    *BEFORE[3:],
+    person(41),
+    person(41),
+]
+
+
+def silver_process(settings: Settings, spec: str, event: bytes) -> None:
+    """Be a silver worker that gets one message."""
+    failpoints.arm(spec)
+    worker = _heartbeat(settings, "silver")
+    models = load_models(settings.sql_dir)
+    service = SilverService(
+        _warehouse(settings), open_s3(settings), ListBus(), load_catalog(settings.dataset_dir), settings, worker,
+        lambda dataset: models_depending_on(models, dataset),
+    )  # fmt: skip
+    with suppress(Unavailable):
+        service.handle(event)
+    worker.stop()
+
+
+def gold_process(settings: Settings, spec: str, event: bytes) -> None:
+    """Be a gold worker that gets one message and then sees to views and snapshots."""
+    failpoints.arm(spec)
+    warehouse, models = _warehouse(settings), load_models(settings.sql_dir)
+    worker = _heartbeat(settings, "gold")
+    session = KeptSession(warehouse, "gold", lambda pid: worker.working_on(None, pid))
+    gold = Gold(session, ListBus(), load_catalog(settings.dataset_dir), models, settings)
+    upkeep = Upkeep(session, open_s3(settings), ListBus(), models, settings)
+    with suppress(Unavailable, failpoints.FailpointHit):
+        gold.handle(event)
+        upkeep.step()
+    worker.stop()
+
+
+def _warehouse(settings: Settings) -> Postgres:
+    assert settings.database_url is not None
+    return Postgres(settings.database_url.get_secret_value())
+
+
+def _heartbeat(settings: Settings, service: str) -> Heartbeat:
+    worker = Heartbeat(_warehouse(settings), settings, service)
+    worker.start()
+    return worker
+
+
+@dataclass
+class Scene:
+    """One database with a snapshot in it and another one landed, and what the pipeline must look like in the end."""
+
+    pipeline: Pipeline
+    settings: Settings
+    event: bytes = b""
+    expected: EndState | None = None
+    counts: tuple[int, ...] = ()
+
+    def prepare(self) -> None:
+        """Empty everything, load the first snapshot into silver and gold, land the second."""
+        self.pipeline.reset()
+        tables = ", ".join(["bronze.workers", *(model.table for model in self.pipeline.models.tables)])
+        self.pipeline.session.execute(f"TRUNCATE gold.refreshes, bronze.dead_letters, bronze.stops, {tables}")
+        self.pipeline.session.commit()
+        self.pipeline.load("users", json.dumps(BEFORE).encode())
+        self.gold()
+        metadata = {LANDED_AT: (DAY_ZERO + timedelta(days=1)).isoformat(), WRITE_DISPOSITION: "replace"}
+        info = self.pipeline.store.put_bytes(BRONZE_BUCKET, "users/after.json", json.dumps(AFTER).encode(), metadata)
+        ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
+        register(self.pipeline.session, self.pipeline.store, self.pipeline.catalog, ref, "event")
+        self.event = bronze_ready(ref, DAY_ZERO)
+
+    def silver(self) -> None:
+        """Handle the event with a worker that nothing happens to, as often as it takes to get the object."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            failed = self.pipeline.rows("SELECT object_id FROM bronze.ingestion_metadata WHERE status = 'failed'")
+            try_again(self.pipeline.session, [row[0] for row in failed])
+            self.pipeline.silver.handle(self.event)
+            unfinished = self.pipeline.rows(
+                "SELECT count(*) FROM bronze.ingestion_metadata WHERE status IN ('registered', 'processing', 'failed')"
+            )
+            if unfinished == [(0,)]:
+                return
+            time.sleep(0.05)
+        raise AssertionError("nobody could take the object over")
+
+    def gold(self) -> None:
+        """Take in what is pending with a worker that nothing happens to."""
+        settings = self.settings
+        session = KeptSession(_warehouse(settings), "test-gold")
+        Gold(session, ListBus(), self.pipeline.catalog, self.pipeline.models, settings).start()
+        Upkeep(session, self.pipeline.store, ListBus(), self.pipeline.models, settings).step()
+        session.close()
+
+    def state(self) -> tuple[EndState, tuple[int, ...]]:
+        """Return the end state, and how many raw rows, change sets and quarantined rows there are."""
+        counts = self.pipeline.rows(
+            "SELECT (SELECT count(*) FROM bronze.raw_users), (SELECT count(*) FROM silver.change_sets),"
+            " (SELECT count(*) FROM silver.quarantine), (SELECT count(*) FROM gold.pending)"
+        )[0]
+        return read_end_state(self.pipeline.session, self.pipeline.catalog, self.pipeline.models), counts
+
+    def assert_nothing_shows(self) -> None:
+        """Hold the end state against the undisturbed one."""
+        state, counts = self.state()
+        assert self.expected is not None
+        assert self.expected.differences(state) == []
+        assert counts == self.counts
+        assert broken_invariants(self.pipeline.session, self.pipeline.catalog) == []
+        unsaid = self.pipeline.rows(
+            "SELECT count(*) FROM silver.change_sets WHERE announced_at IS NULL OR exported_at IS NULL"
+        )
+        assert unsaid == [(0,)]
+
+
+@pytest.fixture(scope="module")
+def processes() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.integration.test_failpoints"])
+    return context
+
+
+@pytest.fixture
+def scene(settings: Settings) -> Iterator[Scene]:
+    chosen = settings.model_copy(
+        update={
+            "heartbeat_interval_seconds": 0.2, "heartbeat_silence_seconds": SILENCE_SECONDS,
+            "retry_total_seconds": 3.0, "view_refresh_interval_seconds": 0.0, "snapshot_order_wait_seconds": 0.0,
+            "failed_pause_seconds": 0.1,
+        }
+    )  # fmt: skip
+    made = Scene(Pipeline(chosen), chosen)
+    made.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    made.prepare()
+    made.silver()
+    made.gold()
+    made.expected, made.counts = made.state()
+    yield made
+    made.pipeline.close()
+
+
+def run_into(
+    processes: multiprocessing.context.ForkServerContext,
+    work: Callable[[Settings, str, bytes], None],
+    settings: Settings,
+    spec: str,
+    event: bytes,
+) -> BaseProcess:
+    """Start a worker with its failpoint armed; return once it has ended or stands still."""
+    process = processes.Process(target=work, args=(settings, spec, event))
+    process.start()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while process.is_alive() and not _is_stopped(process):
+        assert time.monotonic() < deadline, f"{spec}: the worker neither ended nor stopped"
+        process.join(0.02)
+    return process
+
+
+def _is_stopped(process: BaseProcess) -> bool:
+    try:
+        return bool(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def assert_failed_as_told(process: BaseProcess, action: str) -> None:
+    if action == "stop":
+        assert _is_stopped(process), "the failpoint was not hit"
+    else:
+        assert process.exitcode == (failpoints.EXIT_STATUS if action == "exit" else 0)
+
+
+def wake(process: BaseProcess) -> None:
+    """Let a stopped worker go on to its end: whatever it still does must not show."""
+    if process.is_alive():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGCONT)
+        process.join(WAIT_SECONDS)
+        assert process.exitcode is not None, "the woken worker did not end"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_silver_fails_between_any_two_steps(
+    scene: Scene, processes: multiprocessing.context.ForkServerContext, action: str
+) -> None:
+    for point in SILVER:
+        scene.prepare()
+        process = run_into(processes, silver_process, scene.settings, f"{point}:{action}", scene.event)
+        assert_failed_as_told(process, action)
+        scene.silver()
+        wake(process)
+        scene.silver()  # announces what was committed and not announced
+        scene.gold()
+        scene.assert_nothing_shows()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_gold_fails_between_any_two_steps(
+    scene: Scene, processes: multiprocessing.context.ForkServerContext, action: str
+) -> None:
+    for point in GOLD:
+        scene.prepare()
+        scene.silver()
+        change_set = scene.pipeline.rows("SELECT change_set_id::text FROM silver.change_sets ORDER BY created_at DESC")[
+            0
+        ][0]
+        event = silver_ready(SilverChange(dataset="users", change_set_id=change_set), DAY_ZERO)
+        process = run_into(processes, gold_process, scene.settings, f"{point}:{action}", event)
+        assert_failed_as_told(process, action)
+        scene.gold()
+        wake(process)
+        scene.gold()
+        scene.assert_nothing_shows()
