@@ -81,6 +81,11 @@ def register_known(
     dataset = catalog.for_key(info.key)
     disposition = dataset.disposition_of(info.metadata.get(WRITE_DISPOSITION)) if dataset else "merge"
     status, reason = ("registered", None) if dataset else ("ignored", _unclaimed(info.key, catalog))
+    known = "SELECT status FROM bronze.ingestion_metadata WHERE object_id = %s"
+    # Looked for before it is inserted: an insertion waits for whoever has the row under change, frozen or not.
+    if found := session.rows(known, (identity,)):
+        session.commit()
+        return Registration(identity, dataset.name if dataset else None, found[0][0], is_new=False)
     is_new = session.execute(
         """
         INSERT INTO bronze.ingestion_metadata
@@ -96,7 +101,7 @@ def register_known(
             landed_at, version_of(landed_at, order, identity), disposition, discovered_by, status, reason, status,
         ),
     )  # fmt: skip
-    found = session.rows("SELECT status FROM bronze.ingestion_metadata WHERE object_id = %s", (identity,))
+    found = session.rows(known, (identity,))
     session.commit()
     return Registration(identity, dataset.name if dataset else None, found[0][0], bool(is_new))
 

@@ -6,16 +6,23 @@ from shared.ports import Session
 def end_silent_holder(session: Session, silence_seconds: float, lock: int) -> None:
     """End the database session of whoever holds an advisory lock but has not sent a heartbeat for too long.
 
-    `lock` is the 64-bit key. Only ending the backend frees the locks of a process that stands still.
+    `lock` is the 64-bit key. Only ending the backend frees the locks of a process that stands still. A session that no
+    heartbeat names (its process was frozen before it could say so) is ended once the server has waited for so long for
+    its next word: a live worker would have named it by then, and whoever runs a statement is not waited for.
     """
     session.rows(
         """
         SELECT pg_terminate_backend(l.pid)
-        FROM pg_locks l JOIN bronze.workers w ON w.backend_pid = l.pid JOIN pg_stat_activity a ON a.pid = l.pid
+        FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-          AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
-          AND w.heartbeat_at < clock_timestamp() - make_interval(secs => %s)
-          AND w.heartbeat_at > a.backend_start  -- process ids come back: an old row may carry a new session's
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = %(lock)s
+          AND NOT EXISTS (
+              SELECT FROM bronze.workers w
+              WHERE w.backend_pid = l.pid AND w.heartbeat_at >= clock_timestamp() - make_interval(secs => %(silence)s))
+          AND (
+              EXISTS (  -- process ids come back: an old row may carry a new session's
+                  SELECT FROM bronze.workers w WHERE w.backend_pid = l.pid AND w.heartbeat_at > a.backend_start)
+              OR a.wait_event_type = 'Client' AND a.state_change < clock_timestamp() - make_interval(secs => %(silence)s))
         """,
-        (lock, silence_seconds),
+        {"lock": lock, "silence": silence_seconds},
     )
