@@ -8,12 +8,15 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,7 +25,9 @@ from services.gold.service import Gold
 from services.gold.session import KeptSession
 from services.gold.upkeep import Upkeep
 from services.silver.service import SilverService
+from services.stack import Stack, settings_environment
 from shared import failpoints
+from shared.adapters.kafka import KafkaBus, topics
 from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import open_s3
 from shared.catalog import load_catalog
@@ -32,7 +37,7 @@ from shared.heartbeat import Heartbeat
 from shared.ledger import LANDED_AT, WRITE_DISPOSITION, register
 from shared.models import load_models, models_depending_on
 from shared.requests import try_again
-from shared.settings import BRONZE_BUCKET, Settings
+from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings
 from tests.chaos.endstate import EndState, read_end_state
 from tests.invariants import broken_invariants
 from tests.pipeline import DAY_ZERO, ListBus, Pipeline
@@ -137,13 +142,17 @@ class Scene:
             failed = self.pipeline.rows("SELECT object_id FROM bronze.ingestion_metadata WHERE status = 'failed'")
             try_again(self.pipeline.session, [row[0] for row in failed])
             self.pipeline.silver.handle(self.event)
-            unfinished = self.pipeline.rows(
-                "SELECT count(*) FROM bronze.ingestion_metadata WHERE status IN ('registered', 'processing', 'failed')"
-            )
-            if unfinished == [(0,)]:
+            if not self.unfinished():
                 return
             time.sleep(0.05)
         raise AssertionError("nobody could take the object over")
+
+    def unfinished(self) -> int:
+        """Return how many objects have not come to their end."""
+        count: int = self.pipeline.rows(
+            "SELECT count(*) FROM bronze.ingestion_metadata WHERE status IN ('registered', 'processing', 'failed')"
+        )[0][0]
+        return count
 
     def gold(self) -> None:
         """Take in what is pending with a worker that nothing happens to."""
@@ -278,3 +287,62 @@ def test_gold_fails_between_any_two_steps(
         wake(process)
         scene.gold()
         scene.assert_nothing_shows()
+
+
+def test_a_worker_frozen_in_the_middle_of_a_copy_is_replaced_within_thirty_seconds(
+    scene: Scene, processes: multiprocessing.context.ForkServerContext
+) -> None:
+    """The zombie, with the intervals that users have: it holds the claim and the dataset's lock."""
+    defaults = Settings.model_fields
+    patient = scene.settings.model_copy(
+        update={name: defaults[name].default for name in ("heartbeat_interval_seconds", "heartbeat_silence_seconds")}
+    )
+    scene.prepare()
+    zombie = run_into(processes, silver_process, patient, "silver.copying:stop", scene.event)
+    assert_failed_as_told(zombie, "silver.copying", "stop")
+    frozen_at = time.monotonic()
+    other = scene.pipeline.worker("other", patient)
+    while scene.unfinished():
+        assert time.monotonic() - frozen_at < 30, "nobody took over within 30 s"
+        other.handle(scene.event)
+        time.sleep(0.2)
+    assert time.monotonic() - frozen_at > patient.heartbeat_silence_seconds / 2, "it was not waited for"
+    before = scene.state()
+    wake(zombie)
+    assert scene.state() == before, "the woken worker changed something"
+    scene.silver()
+    scene.gold()
+    scene.assert_nothing_shows()
+
+
+def test_an_object_that_takes_longer_than_a_consumer_may_be_silent_is_loaded_once(
+    scene: Scene, stack: Stack, tmp_path: Path
+) -> None:
+    settings = scene.settings.model_copy(
+        update={"consumer_session_timeout_seconds": 2.0, "data_dir": tmp_path / "worker", "log_format": "json"}
+    )
+    scene.prepare()
+    environment = {**os.environ, **settings_environment(settings), "MEDALLION_FAILPOINTS": "silver.read:sleep=9"}
+    log = tmp_path / "silver.log"
+    with log.open("wb") as file, subprocess.Popen(
+        (sys.executable, "-m", "services.silver"), env=environment, stderr=file
+    ) as process:  # fmt: skip
+        bus = KafkaBus(settings.kafka_bootstrap_servers)
+        bus.ensure_topics(topics(settings))
+        for _ in range(3):
+            bus.publish(BRONZE_READY, "users/after.json", scene.event)
+        deadline = time.monotonic() + 2 * WAIT_SECONDS
+        while scene.unfinished() or bus.lag("silver", BRONZE_READY, range(settings.bronze_ready_partitions)):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(WAIT_SECONDS) == 0
+        bus.close()
+    runs = scene.pipeline.rows(
+        "SELECT attempts, count(*) FROM bronze.processing_runs JOIN bronze.ingestion_metadata USING (object_id)"
+        " WHERE object_key = 'users/after.json' GROUP BY attempts"
+    )
+    assert runs == [(1, 1)]
+    scene.gold()
+    scene.assert_nothing_shows()
