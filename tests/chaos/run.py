@@ -90,11 +90,12 @@ def run_chaos(plan: Plan, say: Say) -> Report:
     folder = Path(tempfile.mkdtemp(prefix="medallion-chaos-"))
     report = Report(plan, folder=folder if plan.keep else None)
     try:
-        settings = load_settings(config_dir=_configuration(folder), **IMPATIENCE)
+        settings = chaos_settings(folder)
         deliveries = Corpus(plan.seed).deliveries(plan.objects, plan.real_files)
         report.objects = len(deliveries)
         began = time.monotonic()
-        expected = _undisturbed(settings, folder / "reference", deliveries, say)
+        say(f"without faults: {len(deliveries)} objects, one worker")
+        expected = undisturbed(settings, folder / "reference", deliveries).state
         report.reference_seconds = time.monotonic() - began
         _under_fire(settings, folder / "chaos", plan, deliveries, expected, report, say)
     finally:
@@ -103,13 +104,13 @@ def run_chaos(plan: Plan, say: Say) -> Report:
     return report
 
 
-def _configuration(folder: Path) -> Path:
-    """Write a configuration: the datasets of this project, none of them polled, and the chaos run's own."""
+def chaos_settings(folder: Path) -> Settings:
+    """Return impatient settings with a configuration in the folder: this project's datasets and the corpus's own."""
     source, target = load_settings().config_dir, folder / "config"
     shutil.copytree(source, target)
     for name, text in CONTRACTS.items():
         (target / "datasets" / f"{name}.yaml").write_text(text, encoding="utf-8")
-    return target
+    return load_settings(config_dir=target, **IMPATIENCE)
 
 
 @contextmanager
@@ -121,10 +122,20 @@ def _pipeline(settings: Settings, folder: Path, silver: int, gold: int) -> Itera
         yield stack
 
 
-def _undisturbed(settings: Settings, folder: Path, deliveries: Sequence[Delivery], say: Say) -> EndState:
-    """Load the corpus in its order with one worker of each kind, and return where that leads."""
-    say(f"without faults: {len(deliveries)} objects, one worker")
-    with _pipeline(settings, folder, 1, 1) as stack:
+@dataclass(frozen=True)
+class Undisturbed:
+    """Where a run without faults leads, and what else there is to know of it."""
+
+    state: EndState
+    silver_workers: int  # that took objects
+    log: str  # PostgreSQL's
+
+
+def undisturbed(
+    settings: Settings, folder: Path, deliveries: Sequence[Delivery], silver: int = 1, gold: int = 1
+) -> Undisturbed:
+    """Load a corpus, landed at once, and return where that leads; raises MedallionError if an invariant breaks."""
+    with _pipeline(settings, folder, silver, gold) as stack:
         lander = Lander(open_s3(stack.settings), deliveries)
         lander.release(1)
         while not lander.is_done:
@@ -135,7 +146,9 @@ def _undisturbed(settings: Settings, folder: Path, deliveries: Sequence[Delivery
         state, wrong = _read(stack)
         if wrong:
             raise MedallionError("without any fault: " + "; ".join(wrong))
-    return state
+        with _warehouse(stack).session("chaos") as session:
+            workers = session.rows("SELECT count(DISTINCT worker_id) FROM bronze.processing_runs")[0][0]
+    return Undisturbed(state, workers, (folder / "logs" / "postgres.log").read_text(encoding="utf-8"))
 
 
 def _under_fire(
