@@ -48,14 +48,32 @@ def register(
     """Enter an object version into the ledger, once, whoever finds it first; commits.
 
     Returns None when the version is gone (deleted before anyone looked), is a delete marker, or the empty object that
-    consoles put for a folder.
+    consoles put for a folder. A version that is known already is not asked for again: events come more than once.
     Objects that no dataset claims are entered as ignored; objects dated too far ahead as held.
     """
+    if known := _known(session, ref):
+        return known
     try:
         info = store.stat(ref.bucket, ref.key, ref.version_id)
     except ObjectGone:
         return None
     return register_known(session, store, catalog, info, discovered_by)
+
+
+def _known(session: Session, ref: ObjectRef) -> Registration | None:
+    """Return what the ledger says of a version that the store names uniquely; commits."""
+    if not ref.version_id:
+        return None
+    found = session.rows(
+        "SELECT object_id, dataset, status FROM bronze.ingestion_metadata"
+        " WHERE bucket = %s AND object_key = %s AND version_id = %s",
+        (ref.bucket, ref.key, ref.version_id),
+    )
+    session.commit()
+    if not found:
+        return None
+    object_id, dataset, status = found[0]
+    return Registration(object_id, dataset, status, is_new=False)
 
 
 def release_unclaimed(session: Session, catalog: Catalog) -> int:

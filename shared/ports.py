@@ -31,10 +31,10 @@ class ObjectStore(Protocol):
         """Create the bucket when it is missing and switch versioning on where asked."""
         ...
 
-    def ensure_notification(self, bucket: str, arn: str) -> None:
-        """Have the store announce what is created and removed in a bucket to a target of its own configuration.
+    def ensure_notification(self, bucket: str, arns: Sequence[str]) -> None:
+        """Have the store announce what is created and removed in a bucket to targets of its own configuration.
 
-        Other notifications of the bucket stay. Raises ConfigurationError where the store does not know the target.
+        Notifications that others configured stay. Raises ConfigurationError where the store does not know a target.
         """
         ...
 

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     s3_secure: bool = Field(False, description="Speak TLS to the object store.")
     s3_notification_arn: str = Field(
         "",
-        description="`migrate` has the store announce bronze-layer there, e.g. arn:minio:sqs::PRIMARY:kafka.",
+        description="`migrate` has the store announce bronze-layer to these targets, comma-separated.",
     )
 
     # Who may log in: with a password, `migrate` makes the login medallion_<name> in PostgreSQL and the object store.

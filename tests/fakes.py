@@ -1,7 +1,7 @@
 """In-memory stand-ins for the ports: a few lines each, held to the contract by tests/contract."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ class FakeStore:
         self._check()
         self.versioned[bucket] = self.versioned.get(bucket, False) or versioned
 
-    def ensure_notification(self, bucket: str, arn: str) -> None:
+    def ensure_notification(self, bucket: str, arns: Sequence[str]) -> None:
         self._check()
 
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:

@@ -81,7 +81,7 @@ def create_buckets(settings: "Settings") -> None:
     for bucket in BUCKETS:
         store.ensure_bucket(bucket, versioned=bucket == BRONZE_BUCKET)
     if settings.s3_notification_arn:
-        store.ensure_notification(BRONZE_BUCKET, settings.s3_notification_arn)
+        store.ensure_notification(BRONZE_BUCKET, settings.s3_notification_arn.replace(" ", "").split(","))
 
 
 def create_users(settings: "Settings") -> None:

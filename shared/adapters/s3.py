@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import io
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,23 +131,27 @@ class S3:
             if versioned and self._client.get_bucket_versioning(bucket).status != ENABLED:
                 self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
 
-    def ensure_notification(self, bucket: str, arn: str) -> None:
-        """Have the store announce what is created and removed in a bucket; other notifications stay."""
+    def ensure_notification(self, bucket: str, arns: Sequence[str]) -> None:
+        """Have the store announce what is created and removed in a bucket; what others configured stays."""
         try:
             with _translated(f"bucket {bucket}"):
                 known = self._client.get_bucket_notification(bucket)
-                queues = list(known.queue_config_list or ())
-                if any(one.queue == arn and set(_EVENTS) <= set(one.events) for one in queues):
-                    return
-                kept = [one for one in queues if one.config_id != _NOTIFICATION_ID]
-                ours = QueueConfig(queue=arn, events=list(_EVENTS), config_id=_NOTIFICATION_ID)
-                wanted = NotificationConfig(known.cloud_func_config_list, [*kept, ours], known.topic_config_list)
+                others = [
+                    one
+                    for one in known.queue_config_list or ()
+                    if not (one.config_id or "").startswith(_NOTIFICATION_ID) and one.queue not in arns
+                ]
+                ours = [
+                    QueueConfig(queue=arn, events=list(_EVENTS), config_id=f"{_NOTIFICATION_ID}-{number}")
+                    for number, arn in enumerate(arns)
+                ]
+                wanted = NotificationConfig(known.cloud_func_config_list, [*others, *ours], known.topic_config_list)
                 self._client.set_bucket_notification(bucket, wanted)
         except (ObjectGone, Unavailable) as error:
             if not _is_refusal(error.__cause__):
                 raise
             raise ConfigurationError(
-                f"the object store cannot announce bucket {bucket} to {arn!r} ({error}): configure that target in the "
+                f"the object store cannot announce bucket {bucket} to {', '.join(arns)} ({error}): configure that in the "
                 "store, or correct MEDALLION_S3_NOTIFICATION_ARN"
             ) from error
 
