@@ -1,5 +1,6 @@
 """The logins of services and readers on the real database: each does its work, and nothing else."""
 
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit, urlunsplit
 
@@ -8,6 +9,7 @@ import pytest
 
 from services.gold import refresh, views
 from services.ingestor.service import Ingestor
+from services.silver.claim import claim
 from shared.adapters.postgres import Postgres, PostgresSession
 from shared.migrate import migrate
 from shared.queries import load_query
@@ -139,3 +141,23 @@ def test_tables_that_come_later_are_granted_and_a_changed_password_holds(
                    " VALUES ('x', gen_random_uuid(), 1, gen_random_uuid())")  # fmt: skip
     silver.execute("TRUNCATE silver.clean_rainfall")
     silver.close()
+
+
+def test_a_worker_ends_the_session_of_another_that_fell_silent(
+    pipeline: Pipeline, sessions: Callable[[str], PostgresSession]
+) -> None:
+    object_id = pipeline.land("covid", figures("2021-01-01,Chile,,1,,1"))
+    frozen, other = sessions("silver"), sessions("silver")
+    assert claim(frozen, pipeline.settings, object_id, "frozen") is not None
+    frozen.execute(
+        "INSERT INTO bronze.workers (worker_id, service, host, pid, backend_pid) VALUES ('frozen', 'silver', '', 1, %s)",
+        (frozen.backend_pid,),
+    )
+    frozen.commit()
+    hasty = pipeline.settings.model_copy(update={"heartbeat_silence_seconds": 0.0})
+
+    deadline = time.monotonic() + 20
+    while (taken := claim(other, hasty, object_id, "other")) is None:
+        assert time.monotonic() < deadline, "the silent worker's session lives on"
+
+    assert taken.obj.attempts == 2
