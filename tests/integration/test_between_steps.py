@@ -186,7 +186,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def processes() -> Iterator[multiprocessing.context.ForkServerContext]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.integration.test_failpoints"])
+    context.set_forkserver_preload(["tests.integration.test_between_steps"])
     yield context
     for process in multiprocessing.active_children():
         process.kill()
