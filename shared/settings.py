@@ -93,6 +93,9 @@ class Settings(BaseSettings):
 
     # Ingestor.
     sweep_interval_seconds: float = Field(30, gt=0, description="Pause between two sweeps of bucket against ledger.")
+    full_sweep_interval_seconds: float = Field(
+        600, gt=0, description="After so long a sweep asks the ledger also about what the sweeps before it knew."
+    )
     reannounce_after_seconds: float = Field(
         20,
         gt=0,

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from services.ingestor import sweep
@@ -73,9 +74,13 @@ class Ingestor:
             return self._poll_folder(dataset, source)
         return self._poll_file(dataset, source, source.url)
 
+    @cached_property
+    def _sweeper(self) -> sweep.Sweeper:
+        return sweep.Sweeper(self.settings, self.catalog, self.warehouse, self.store, self.bus)
+
     def sweep_once(self) -> sweep.SweepResult:
         """Compare bucket and ledger, and announce what is unknown or unfinished; raises Unavailable."""
-        return sweep.sweep_once(self.settings, self.catalog, self.warehouse, self.store, self.bus)
+        return self._sweeper.sweep()
 
     def discover(self, ref: ObjectRef, discovered_by: Discovery) -> Registration | None:
         """Register and announce an object that somebody put into the bucket; raises Unavailable."""

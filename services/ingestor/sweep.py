@@ -1,17 +1,20 @@
 """The sweep: bucket against ledger, ledger against events. It heals whatever notifications lose.
 
-It lists the whole bucket in pages and holds only what the ledger does not know, so that it can later be given
-a narrower listing (a prefix, a time) without another change.
+It lists the whole bucket in pages and holds one stretch of it at a time. Stretches that the sweep before knew as a whole
+are not asked about; every so often all of them are, in case the ledger lost something (a restored backup).
 """
 
 import logging
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from queue import SimpleQueue
 
 from services.ingestor import unfinished
-from shared.announce import announce
+from services.ingestor.stretches import Memory, digest, stretches
 from shared.catalog import Catalog
 from shared.errors import ObjectGone
 from shared.events import ObjectRef, bronze_ready, silver_ready
@@ -23,7 +26,9 @@ from shared.version import object_id
 
 log = logging.getLogger(__name__)
 
-CHUNK_VERSIONS = 1000
+# Registering is mostly waiting: for the store to describe the object, for the database to commit.
+REGISTER_THREADS = 6
+REGISTER_ALONE_MAX = 20  # so few are registered without threads
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,89 @@ class SweepResult:
         return bool(self.registered or self.announced_again or self.gone or self.changes_announced_again)
 
 
+class Sweeper:
+    """Sweeps again and again, and remembers from one time to the next what needs no second look."""
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, warehouse: Warehouse, store: ObjectStore, bus: EventBus
+    ) -> None:
+        self._settings, self._catalog, self._warehouse = settings, catalog, warehouse
+        self._store, self._bus = store, bus
+        self._memory = Memory()
+        self._asked_all_at_seconds = time.monotonic()
+
+    def sweep(self) -> SweepResult:
+        """Register and announce what the ledger lacks, announce the unfinished again; raises Unavailable."""
+        try:
+            return self._sweep()
+        finally:
+            self._memory.give_up()
+
+    def _sweep(self) -> SweepResult:
+        with self._warehouse.session("ingestor-sweep") as session:
+            is_old = time.monotonic() - self._asked_all_at_seconds > self._settings.full_sweep_interval_seconds
+            if release_unclaimed(session, self._catalog) or is_old:
+                self._memory.clear()
+                self._asked_all_at_seconds = time.monotonic()
+            missing = unfinished.waiting_objects(session, BRONZE_BUCKET)
+            listed, registered = self._compare(session, missing)
+            self._memory.finish()
+            gone = sum(_forget(session, self._store, identity, ref) for identity, ref in missing.items())
+            announced = _announce_objects(session, self._bus, unfinished.overdue_objects(session, self._settings))
+            changes = _announce_changes(session, self._bus, unfinished.overdue_changes(session, self._settings))
+        result = SweepResult(listed, registered, announced, gone, changes)
+        if result.found_anything:
+            log.info("The sweep found work.", extra={"action": "sweep_found", **vars(result)})
+        return result
+
+    def _compare(self, session: Session, missing: dict[uuid.UUID, ObjectRef]) -> tuple[int, int]:
+        """Register what the ledger lacks; return how many versions are listed and how many of them were new.
+
+        Strikes what is listed from `missing`.
+        """
+        listed = registered = 0
+        awaited = {ref.key for ref in missing.values()}
+        listing = self._store.versions(BRONZE_BUCKET)
+        for stretch in stretches(i for i in listing if not i.is_delete_marker and not i.key.endswith("/")):
+            listed += len(stretch)
+            for identity in (one for info in stretch if info.key in awaited for one in identities(info)):
+                missing.pop(identity, None)
+            name = digest(stretch)
+            if self._memory.has(name):
+                continue
+            unknown = _unknown(session, stretch)
+            new = self._enter(oldest_first(unknown))
+            registered += new
+            if new == len(unknown):  # what cannot be registered is asked about again
+                self._memory.add(name)
+        return listed, registered
+
+    def _enter(self, infos: Sequence[ObjectInfo]) -> int:
+        """Register versions, many of them in threads with a session each; return how many the ledger took."""
+        if not infos:
+            return 0
+        count = 1 if len(infos) <= REGISTER_ALONE_MAX else REGISTER_THREADS
+        sessions: SimpleQueue[Session] = SimpleQueue()
+
+        def enter(info: ObjectInfo) -> bool:
+            session = sessions.get()
+            try:
+                return _enter(session, self._catalog, self._store, info)
+            finally:
+                sessions.put(session)
+
+        with ExitStack() as opened:
+            for _ in range(count):
+                sessions.put(opened.enter_context(self._warehouse.session("ingestor-register")))
+            pool = opened.enter_context(ThreadPoolExecutor(count, "register"))
+            return sum(pool.map(enter, infos))
+
+
 def sweep_once(
     settings: Settings, catalog: Catalog, warehouse: Warehouse, store: ObjectStore, bus: EventBus
 ) -> SweepResult:
-    """Register and announce what the ledger lacks, announce the unfinished again; raises Unavailable."""
-    with warehouse.session("ingestor-sweep") as session:
-        release_unclaimed(session, catalog)
-        missing = unfinished.waiting_objects(session, BRONZE_BUCKET)
-        listed, unknown = _compare(session, store.versions(BRONZE_BUCKET), missing)
-        registered = sum(_enter(session, catalog, store, bus, info) for info in oldest_first(unknown))
-        gone = sum(_forget(session, store, identity, ref) for identity, ref in missing.items())
-        announced = _announce_objects(session, bus, unfinished.overdue_objects(session, settings))
-        changes = _announce_changes(session, bus, unfinished.overdue_changes(session, settings))
-    result = SweepResult(listed, registered, announced, gone, changes)
-    if result.found_anything:
-        log.info("The sweep found work.", extra={"action": "sweep_found", **vars(result)})
-    return result
+    """Sweep without a memory of earlier times; raises Unavailable."""
+    return Sweeper(settings, catalog, warehouse, store, bus).sweep()
 
 
 def identities(info: ObjectInfo) -> Sequence[uuid.UUID]:
@@ -80,20 +152,10 @@ def oldest_first(newest_first_by_key: Iterable[ObjectInfo]) -> list[ObjectInfo]:
     return sorted(turned, key=lambda info: info.last_modified)
 
 
-def _compare(
-    session: Session, listing: Iterator[ObjectInfo], missing: dict[uuid.UUID, ObjectRef]
-) -> tuple[int, list[ObjectInfo]]:
-    """Return how many versions are listed and which the ledger lacks; strike the others from `missing`."""
-    listed, unknown = 0, []
-    versions = (info for info in listing if not info.is_delete_marker and not info.key.endswith("/"))
-    while chunk := list(islice(versions, CHUNK_VERSIONS)):
-        listed += len(chunk)
-        ids_of = {id(info): identities(info) for info in chunk}
-        known = _known(session, [identity for ids in ids_of.values() for identity in ids])
-        unknown += [info for info in chunk if known.isdisjoint(ids_of[id(info)])]
-        for identity in known:
-            missing.pop(identity, None)
-    return listed, unknown
+def _unknown(session: Session, stretch: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    ids_of = [identities(info) for info in stretch]
+    known = _known(session, [identity for ids in ids_of for identity in ids])
+    return [info for info, ids in zip(stretch, ids_of, strict=True) if known.isdisjoint(ids)]
 
 
 def _known(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
@@ -102,7 +164,8 @@ def _known(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     return {row[0] for row in found}
 
 
-def _enter(session: Session, catalog: Catalog, store: ObjectStore, bus: EventBus, info: ObjectInfo) -> bool:
+def _enter(session: Session, catalog: Catalog, store: ObjectStore, info: ObjectInfo) -> bool:
+    """Register a version, which is announced with all that is unfinished; say whether it is new to the ledger."""
     ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
     try:
         found = register(session, store, catalog, ref, "sweep")
@@ -111,11 +174,7 @@ def _enter(session: Session, catalog: Catalog, store: ObjectStore, bus: EventBus
         fields = {"action": "register_failed", "object_key": info.key, "reason": str(error)}
         log.exception("An object cannot be registered.", extra=fields)
         return False
-    if found is None or not found.is_new:
-        return False
-    if found.status == "registered":
-        announce(session, bus, ref)
-    return True
+    return found is not None and found.is_new
 
 
 def _forget(session: Session, store: ObjectStore, identity: uuid.UUID, ref: ObjectRef) -> bool:
@@ -128,11 +187,12 @@ def _forget(session: Session, store: ObjectStore, identity: uuid.UUID, ref: Obje
     return identity not in identities(info) and not ref.version_id and close_deleted(session, identity)
 
 
-def _announce_objects(session: Session, bus: EventBus, refs: Sequence[ObjectRef]) -> int:
+def _announce_objects(session: Session, bus: EventBus, overdue: Sequence[unfinished.OverdueObject]) -> int:
+    """Announce objects; return how many of them were announced before."""
     now = database_now(session)
-    for ref in refs:
-        bus.publish(BRONZE_READY, ref.key, bronze_ready(ref, now))
-    return len(refs)
+    for one in overdue:
+        bus.publish(BRONZE_READY, one.ref.key, bronze_ready(one.ref, now))
+    return sum(one.is_repeated for one in overdue)
 
 
 def _announce_changes(session: Session, bus: EventBus, overdue: Sequence[unfinished.OverdueChange]) -> int:

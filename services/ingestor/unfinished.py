@@ -11,7 +11,7 @@ from shared.events import ObjectRef, SilverChange
 from shared.ports import Session
 from shared.settings import Settings
 
-ROWS_MAX = 10_000  # announced again by one sweep; the next one goes on
+ROWS_MAX = 10_000  # announced by one sweep; the next one goes on
 GAP_GROWTH_MAX = 10  # the longest interval, in multiples of reannounce_after_seconds
 FAILED_PAUSE_SECONDS_MAX = 3600
 
@@ -29,8 +29,16 @@ def waiting_objects(session: Session, bucket: str) -> dict[uuid.UUID, ObjectRef]
     return {row[0]: ObjectRef(bucket=row[1], key=row[2], version_id=row[3]) for row in found}
 
 
-def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
-    """Mark unfinished objects as announced again and return them, oldest first.
+@dataclass(frozen=True)
+class OverdueObject:
+    """An unfinished object to announce."""
+
+    ref: ObjectRef
+    is_repeated: bool  # it was announced before
+
+
+def overdue_objects(session: Session, settings: Settings) -> list[OverdueObject]:
+    """Mark unfinished objects that are to be announced, new or again, and return them, oldest first.
 
     Left out: those whose worker gives signs of life, and rows that a worker's transaction holds locked.
     """
@@ -43,7 +51,7 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
                   AND coalesce(finished_at, started_at) > clock_timestamp() - %(after)s * interval '1 second'
             ) AS is_made
         ), due AS (
-            SELECT object_id FROM bronze.ingestion_metadata o, progress
+            SELECT object_id, announced_at FROM bronze.ingestion_metadata o, progress
             WHERE (
                 o.status IN ('registered', 'processing')
                 AND coalesce(o.announced_at, '-infinity') < clock_timestamp() - CASE
@@ -66,9 +74,9 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
         ), marked AS (
             UPDATE bronze.ingestion_metadata o SET announced_at = clock_timestamp()
             FROM due WHERE o.object_id = due.object_id
-            RETURNING o.version, o.bucket, o.object_key, o.version_id
+            RETURNING o.version, o.bucket, o.object_key, o.version_id, due.announced_at IS NOT NULL AS is_repeated
         )
-        SELECT bucket, object_key, version_id FROM marked ORDER BY version
+        SELECT bucket, object_key, version_id, is_repeated FROM marked ORDER BY version
         """,
         {
             "after": settings.reannounce_after_seconds,
@@ -81,7 +89,7 @@ def overdue_objects(session: Session, settings: Settings) -> list[ObjectRef]:
         },
     )
     session.commit()
-    return [ObjectRef(bucket=row[0], key=row[1], version_id=row[2]) for row in found]
+    return [OverdueObject(ObjectRef(bucket=row[0], key=row[1], version_id=row[2]), row[3]) for row in found]
 
 
 @dataclass(frozen=True)

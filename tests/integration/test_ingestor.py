@@ -6,6 +6,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -299,6 +301,48 @@ def test_the_sweep_finds_dropped_objects_oldest_first_and_once(ingestor: Ingesto
     assert [row for row in ledger(ingestor) if row[1] == "ignored"] == [("nobody/x.csv", "ignored", "sweep")]
     refs = [r for r in announced(ingestor, dataset.name) if r.version_id]
     assert [r.version_id for r in refs[:3]] == [info.version_id for info in put]
+
+
+def test_a_sweep_finds_what_is_new_among_what_it_knows(ingestor: Ingestor, store: S3, dataset: Dataset) -> None:
+    for n in range(40):
+        store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/{n:02}.csv", CSV, {})
+    assert ingestor.sweep_once().registered == 40
+    assert ingestor.sweep_once().registered == 0
+    store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/07.csv", CSV, {})
+    store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/07b.csv", CSV, {})
+
+    found = ingestor.sweep_once()
+
+    assert (found.listed, found.registered) == (42, 2)
+    assert len(ledger(ingestor)) == 42
+
+
+def test_what_the_ledger_has_lost_is_found_by_the_next_full_sweep(
+    ingestor: Ingestor, store: S3, dataset: Dataset
+) -> None:
+    store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/x.csv", CSV, {})
+    assert ingestor.sweep_once().registered == 1
+    ingestor.sweep_once()
+    with ingestor.warehouse.session("test") as session:
+        session.execute("DELETE FROM bronze.ingestion_metadata")
+        session.commit()
+    assert ingestor.sweep_once().registered == 0
+
+    impatient = replace(ingestor, settings=ingestor.settings.model_copy(update={"full_sweep_interval_seconds": 1e-9}))
+    assert impatient.sweep_once().registered == 1
+
+
+def test_two_ingestors_sweep_at_once_and_register_everything_once(
+    ingestor: Ingestor, store: S3, dataset: Dataset
+) -> None:
+    for n in range(60):
+        store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/{n:02}.csv", CSV, {})
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda one: one.sweep_once(), (ingestor, replace(ingestor))))
+
+    assert sum(result.registered for result in results) == 60
+    assert len(ledger(ingestor)) == 60
+    assert {ref.key for ref in announced(ingestor, dataset.name)} == {f"{dataset.name}/{n:02}.csv" for n in range(60)}
 
 
 def test_the_sweep_announces_again_what_stays_unfinished(ingestor: Ingestor, store: S3, dataset: Dataset) -> None:
