@@ -11,6 +11,8 @@ from shared.errors import ConfigurationError
 from shared.events import ObjectRef
 from shared.ports import Session
 
+WITHDRAWN_UNREAD = "withdrawn before it took effect; `medallion withdraw --undo` takes it in again"
+
 
 def backfill(session: Session, dataset: str, since: datetime | None = None) -> list[ObjectRef]:
     """Ask for every object of a dataset that took effect, landed at `since` or later, to be run again; commits.
@@ -44,6 +46,60 @@ def approve(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
         state = f"it is {found[0][0]}" if found else "the ledger does not know it"
         raise ConfigurationError(f"object {object_id} is not held: {state}. `medallion status` lists the held ones")
     return refs
+
+
+def withdraw(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
+    """Take an object back; commits. Returns it if silver has to rebuild what it had a part in, else nothing is left to do.
+
+    Raises ConfigurationError when a worker is at it, or nobody knows it.
+    """
+    found = session.rows(
+        """
+        UPDATE bronze.ingestion_metadata
+        SET status = CASE WHEN completed_as IS NULL THEN 'ignored' ELSE 'registered' END,
+            request = CASE WHEN completed_as IS NOT NULL THEN 'withdraw' END,
+            is_withdrawn = completed_as IS NULL, attempts = 0, epoch = epoch + 1,
+            error_message = CASE WHEN completed_as IS NULL THEN %s END,
+            finished_at = CASE WHEN completed_as IS NULL THEN clock_timestamp() END
+        WHERE object_id = %s AND NOT is_withdrawn AND dataset IS NOT NULL
+          AND status IN ('done', 'superseded', 'registered', 'held', 'failed', 'rejected')
+        RETURNING bucket, object_key, version_id, request
+        """,
+        (WITHDRAWN_UNREAD, object_id),
+    )
+    session.commit()
+    if not found:
+        raise ConfigurationError(f"object {object_id} cannot be withdrawn: {_state_of(session, object_id)}")
+    return [ObjectRef(bucket=row[0], key=row[1], version_id=row[2]) for row in found if row[3]]
+
+
+def take_in_again(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
+    """Undo a withdrawal: the object is loaded again, by its own version; commits. Raises ConfigurationError."""
+    refs = _requested(
+        session,
+        """
+        UPDATE bronze.ingestion_metadata
+        SET status = 'registered', request = CASE WHEN completed_as IS NOT NULL THEN 'backfill' END,
+            is_withdrawn = false, is_approved = true, attempts = 0, epoch = epoch + 1, error_message = NULL,
+            finished_at = NULL
+        WHERE object_id = %s AND is_withdrawn AND status = 'ignored'
+        RETURNING version, bucket, object_key, version_id
+        """,
+        (object_id,),
+    )
+    if not refs:
+        raise ConfigurationError(f"object {object_id} is not withdrawn: {_state_of(session, object_id)}")
+    return refs
+
+
+def _state_of(session: Session, object_id: uuid.UUID) -> str:
+    found = session.rows(
+        "SELECT status, is_withdrawn FROM bronze.ingestion_metadata WHERE object_id = %s", (object_id,)
+    )
+    session.commit()
+    if not found:
+        return "the ledger does not know it"
+    return "it is withdrawn already" if found[0][1] else f"it is {found[0][0]}"
 
 
 def try_again(session: Session, object_ids: Sequence[uuid.UUID]) -> list[ObjectRef]:

@@ -1,4 +1,4 @@
-"""Objects that have come to their end, or wait for a person: `approve`, `backfill`."""
+"""Objects that have come to their end, or wait for a person: `approve`, `withdraw`, `backfill`."""
 
 from typing import Annotated
 
@@ -32,6 +32,37 @@ def approve(
         print_json({"object_id": str(object_id), "object_key": refs[0].key})
         return
     console().print(f"Approved: {refs[0].key} will be loaded.", soft_wrap=True, markup=False)
+
+
+def withdraw(
+    object_named: Annotated[str, typer.Argument(help="An object: its id or its key.", metavar="OBJECT")],
+    undo: Annotated[bool, typer.Option("--undo", help="Take a withdrawn object in again.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Take a wrong but valid object back: its dataset is rebuilt from the others, and gold follows.
+
+    The object stays in the bucket and in the ledger, as ignored. All of the dataset's other objects are read again for
+    it, so it takes as long as loading them. Follow it with `medallion settle`.
+    """
+    from services.cli import naming
+    from services.cli.announce import announce
+    from services.cli.connect import find_stack
+    from shared import requests
+
+    stack = find_stack(data_dir)
+    with stack.session("withdraw") as session:
+        object_id = naming.object_named(session, stack, object_named, "ignored" if undo else "done")
+        refs = (requests.take_in_again if undo else requests.withdraw)(session, object_id)
+        announce(stack, session, refs)
+    if as_json:
+        print_json({"object_id": str(object_id), "rebuilding": bool(refs)})
+    elif undo:
+        console().print(f"{object_id} will be loaded again.")
+    elif refs:
+        console().print(f"{object_id} is being withdrawn: its dataset is rebuilt from the others.")
+    else:
+        console().print(f"{object_id} is withdrawn; it had not taken effect.")
 
 
 def backfill(

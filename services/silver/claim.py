@@ -147,6 +147,7 @@ def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> 
 
 
 def release(session: Session, held: Claim) -> None:
-    """Give the lock back; the state was written before."""
+    """Give the lock back; the state was written before, and what an interruption left half done is undone."""
+    session.rollback()
     session.execute("SELECT pg_advisory_unlock(%s)", (held.lock,))
     session.commit()

@@ -36,7 +36,7 @@ class ObjectVersion:
     attempts: int
     epoch: int
     is_approved: bool
-    request: str | None  # backfill or replay; None for the first load and its retries
+    request: str | None  # backfill, replay or withdraw; None for the first load and its retries
 
     @property
     def is_snapshot(self) -> bool:
@@ -109,6 +109,7 @@ class Job:
     counts: Counts = field(default_factory=Counts)
     actions: Any = None  # what became of each good row, once decided
     removed_keys: list[tuple[Any, ...]] = field(default_factory=list)  # primary keys of removed rows, for the lake
+    is_refold: bool = False  # one of many merged again in one transaction
 
     @property
     def is_clean_snapshot(self) -> bool:

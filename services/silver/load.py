@@ -123,12 +123,7 @@ def merge_object(
 
     Raises Rejected, Held or ClaimLost, and NoRepeat when a file that was not read must be.
     """
-    lock_dataset(
-        session,
-        dataset.name,
-        settings.retry_total_seconds,
-        lambda lock: end_silent_holder(session, settings.heartbeat_silence_seconds, lock),
-    )
+    lock_for(session, dataset, settings)
     hit("silver.locked")
     state = load_state(session, dataset)
     job = Job(session, dataset, obj, file, state, settings, sql)
@@ -151,6 +146,14 @@ def merge_object(
     return Merged(status, job.counts, change_set_id, job)
 
 
+def lock_for(session: Session, dataset: Dataset, settings: Settings) -> None:
+    """Take the dataset's lock until the transaction ends; raises Unavailable when a live worker keeps it."""
+    silence = settings.heartbeat_silence_seconds
+    lock_dataset(
+        session, dataset.name, settings.retry_total_seconds, lambda lock: end_silent_holder(session, silence, lock)
+    )
+
+
 def _finish_repeat(job: Job, models: Sequence[str]) -> Merged:
     """Record a snapshot that repeats the applied one; gold hears of it only when its day is new."""
     score = merge_repeat(job)
@@ -171,25 +174,41 @@ def _note_changes(job: Job, touched: Touched, models: Sequence[str]) -> uuid.UUI
     """Write the change set and gold's queue; nothing when the merge changed nothing that a model could show."""
     if not touched.has_changes and not has_new_day(job):
         return None
-    change_set_id = uuid.uuid5(_NAMESPACE, f"{job.obj.object_id} {job.obj.epoch}")
-    counts = job.counts
-    job.session.execute(
+    is_everything = touched.has_changes and (touched.is_everything or not touched.group_columns)
+    columns = list(touched.group_columns)
+    return _insert_change_set(job.session, job.obj, is_everything, touched.groups, columns, job.counts, models)
+
+
+def write_change_set(session: Session, dataset: Dataset, obj: ObjectVersion, models: Sequence[str]) -> uuid.UUID:
+    """Write a change set that says `everything`, and gold's queue."""
+    return _insert_change_set(session, obj, True, [], list(dataset.change_groups), Counts(), models)
+
+
+def _insert_change_set(
+    session: Session,
+    obj: ObjectVersion,
+    is_everything: bool,
+    groups: Sequence[object],
+    group_columns: Sequence[str],
+    counts: Counts,
+    models: Sequence[str],
+) -> uuid.UUID:
+    change_set_id = uuid.uuid5(_NAMESPACE, f"{obj.object_id} {obj.epoch}")
+    session.execute(
         """
         INSERT INTO silver.change_sets (change_set_id, dataset, object_id, is_everything, groups, group_columns,
                                         rows_inserted, rows_updated, rows_deleted, rows_rewritten)
         VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)
         """,
         (
-            change_set_id, job.dataset.name, job.obj.object_id,
-            touched.has_changes and (touched.is_everything or not touched.group_columns),
-            json.dumps(touched.groups), list(touched.group_columns),
+            change_set_id, obj.dataset, obj.object_id, is_everything, json.dumps(groups), list(group_columns),
             counts.inserted, counts.updated, counts.deleted, counts.rewritten,
         ),
     )  # fmt: skip
     for model in models:
-        job.session.execute(
+        session.execute(
             "INSERT INTO gold.pending (model, change_set_id, dataset) VALUES (%s, %s, %s)",
-            (model, change_set_id, job.dataset.name),
+            (model, change_set_id, obj.dataset),
         )
     return change_set_id
 

@@ -24,6 +24,7 @@ from services.silver.replay import as_merge, read_kept
 from services.silver.runs import Run, measure_run, record_run, rows_said
 from services.silver.scratch import Scratch
 from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
+from services.silver.withdraw import NotWithdrawn, withdraw
 from services.silver.write import keep_statistics
 from shared.catalog import Catalog
 from shared.dataset import Dataset
@@ -154,7 +155,7 @@ class SilverService:
         try:
             hit("silver.claimed")
             return self._read_and_merge(session, held)
-        except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed) as verdict:
+        except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed, NotWithdrawn) as verdict:
             session.rollback()
             status = {Held: "held", ObjectGone: "ignored", Unclaimed: "ignored"}.get(type(verdict), "rejected")
             reason = "deleted before it was read" if isinstance(verdict, ObjectGone) else str(verdict)
@@ -211,6 +212,8 @@ class SilverService:
             conclude(session, obj, "superseded", reason)
             return "superseded"
         session.commit()
+        if obj.request == "withdraw":
+            return self._withdraw(session, dataset, obj, started_at)
         try:
             run = self._pass(session, dataset, obj, started_at, clock, may_repeat=True)
         except NoRepeat:
@@ -225,6 +228,15 @@ class SilverService:
             },
         )  # fmt: skip
         return run.outcome
+
+    def _withdraw(self, session: Session, dataset: Dataset, obj: ObjectVersion, started_at: datetime) -> str:
+        """Rebuild the dataset without an object, commit, announce."""
+        models = self._gold_models
+        withdraw(session, self._store, dataset, obj, self._settings, self._sql, self._scratch, models)
+        record_run(session, Run(obj, self._worker.worker_id, "withdrawn", None, None, None, None, started_at))
+        session.commit()
+        self._announcer.repeat(session, obj.object_id)
+        return "ignored"
 
     def _pass(
         self,

@@ -187,6 +187,8 @@ def start_empty_table_afresh(job: Job) -> None:
     Measured on 231,744 rows: 0.8 s instead of 1.2 s. The lock this takes lasts until the commit; where somebody reads the
     table just now it is not waited for.
     """
+    if job.is_refold:
+        return  # others read what is being replaced
     job.session.execute("SAVEPOINT afresh")
     try:
         job.session.execute(f"SET LOCAL lock_timeout = '50ms'; TRUNCATE {job.dataset.clean_table}")
