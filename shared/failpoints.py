@@ -17,6 +17,7 @@ twice=TIMES    bus.publish alone: send each event so many times
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -143,6 +144,7 @@ def _fail(name: str, action: str, argument: float) -> None:
     if action == "exit":
         os._exit(EXIT_STATUS)
     if action == "stop":
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # To this very thread: sent to the process, the signal leaves it some more steps until another thread takes it.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     if action == "sleep":
         time.sleep(argument)
