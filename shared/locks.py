@@ -26,3 +26,23 @@ def end_silent_holder(session: Session, silence_seconds: float, lock: int) -> No
         """,
         {"lock": lock, "silence": silence_seconds},
     )
+
+
+def holder_silence_seconds(session: Session, lock: int) -> float:
+    """Return how long ago the holder of an advisory lock gave a sign of life; 0 where nobody holds it.
+
+    That is its last heartbeat, or for a session that no heartbeat names the last word that the server waits to follow.
+    """
+    found = session.rows(
+        """
+        SELECT extract(epoch FROM clock_timestamp() - coalesce(
+            max(w.heartbeat_at), max(a.state_change) FILTER (WHERE a.wait_event_type = 'Client')))::float8
+        FROM pg_locks l
+        JOIN pg_stat_activity a ON a.pid = l.pid
+        LEFT JOIN bronze.workers w ON w.backend_pid = l.pid AND w.heartbeat_at > a.backend_start
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+        """,
+        (lock,),
+    )
+    return float(found[0][0] or 0)

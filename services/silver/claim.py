@@ -4,17 +4,21 @@ A claim is an advisory lock on the worker's own database session, so that it end
 `epoch` in the ledger, so that a holder who was thought dead cannot finish what another has taken over.
 """
 
+import time
 import uuid
 from dataclasses import dataclass
 
 from services.silver.job import Counts, FileRead, ObjectVersion
 from services.silver.state import lock_key
 from shared.errors import ClaimLost
-from shared.locks import end_silent_holder
+from shared.locks import end_silent_holder, holder_silence_seconds
 from shared.ports import Session
 from shared.settings import Settings
 
 CLAIMABLE = ("registered", "processing", "failed")
+
+_LOOK_SECONDS = 0.2  # between two looks at a holder whose heartbeat is late
+_END_SECONDS_MAX = 5.0  # for the server to end the session of one that is silent
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,8 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
     `attempts_max` times becomes failed.
     """
     lock = lock_key(f"object:{object_id}")
-    if not session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0]:
-        end_silent_holder(session, settings.heartbeat_silence_seconds, lock)
-        session.commit()
-        if not session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0]:
-            session.commit()
-            return None
+    if not _is_taken(session, lock) and not _is_taken_over(session, settings, lock):
+        return None
     claimed = _claim_row(session, settings, object_id, worker_id)
     session.commit()
     if claimed is None:
@@ -45,6 +45,30 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
         session.commit()
         return None
     return Claim(claimed, lock)
+
+
+def _is_taken(session: Session, lock: int) -> bool:
+    taken = bool(session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0])
+    session.commit()
+    return taken
+
+
+def _is_taken_over(session: Session, settings: Settings, lock: int) -> bool:
+    """Take a lock from a holder that has fallen silent; one whose heartbeat is late is watched until it comes.
+
+    The broker brings the message of a frozen worker to another one well before its silence counts. Given away then, the
+    object would wait for the sweep.
+    """
+    deadline = time.monotonic() + settings.heartbeat_silence_seconds + _END_SECONDS_MAX
+    while time.monotonic() < deadline:
+        silence = holder_silence_seconds(session, lock)
+        end_silent_holder(session, settings.heartbeat_silence_seconds, lock)
+        if _is_taken(session, lock):
+            return True
+        if silence < settings.heartbeat_interval_seconds:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return False
 
 
 def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> ObjectVersion | None:
