@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import pytest
 from services.gold.service import Gold
 from services.gold.session import KeptSession
 from services.gold.upkeep import Upkeep
+from services.ingestor.service import Ingestor
 from services.silver.service import SilverService
 from services.stack import Stack, settings_environment
 from shared import failpoints
@@ -47,6 +49,18 @@ WAIT_SECONDS = 30.0
 ACTIONS = ("raise", "exit", "stop")
 SILVER = [name for name in failpoints.POINTS if name.startswith("silver.")]
 GOLD = [name for name in failpoints.POINTS if name.startswith("gold.")]
+INGESTOR = [name for name in failpoints.POINTS if name.startswith("ingestor.")]
+
+
+POLLED = """
+dataset: {name}
+format: {{type: csv}}
+source: {{url: "{url}", poll_interval_seconds: 60}}
+primary_key: [id]
+columns:
+  - {{name: id, type: integer}}
+  - {{name: name, type: text}}
+"""
 
 
 def person(number: int, **changed: object) -> dict[str, object]:
@@ -98,6 +112,18 @@ def gold_process(settings: Settings, spec: str, event: bytes) -> None:
         gold.handle(event)
         upkeep.step()
     worker.stop()
+
+
+def ingestor_process(settings: Settings, spec: str, dataset: bytes) -> None:
+    """Be an ingestor that polls one source once."""
+    failpoints.arm(spec)
+    with suppress(failpoints.FailpointHit):
+        ingestor = _ingestor(settings)
+        ingestor.poll_once(ingestor.catalog[dataset.decode()])
+
+
+def _ingestor(settings: Settings) -> Ingestor:
+    return Ingestor(settings, load_catalog(settings.dataset_dir), _warehouse(settings), open_s3(settings), ListBus())
 
 
 def _warehouse(settings: Settings) -> Postgres:
@@ -287,6 +313,35 @@ def test_gold_fails_between_any_two_steps(
         wake(process)
         scene.gold()
         scene.assert_nothing_shows()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_ingestor_fails_between_any_two_steps(
+    pipeline_with: Callable[..., Pipeline],
+    processes: multiprocessing.context.ForkServerContext,
+    tmp_path: Path,
+    action: str,
+) -> None:
+    name, source = f"polled_{uuid.uuid4().hex[:12]}", tmp_path / "source.csv"  # others' objects are in the bucket, too
+    pipeline = pipeline_with({name: POLLED.format(name=name, url=source.as_uri())})
+    ingestor = _ingestor(pipeline.settings)
+    for number, point in enumerate(INGESTOR, start=1):
+        source.write_text(f"id,name\n1,{point}\n2,{point}\n")
+        process = run_into(processes, ingestor_process, pipeline.settings, f"{point}:{action}", name.encode())
+        assert_failed_as_told(process, point, action)
+        ingestor.poll_once(ingestor.catalog[name])
+        wake(process)
+        ingestor.sweep_once()
+        assert ingestor.poll_once(ingestor.catalog[name]).outcome == "unchanged"
+        found = pipeline.rows(
+            "SELECT object_id, announced_at IS NOT NULL FROM bronze.ingestion_metadata"
+            " WHERE status = 'registered' ORDER BY version"
+        )
+        assert all(is_announced for _, is_announced in found)
+        pipeline.process(*(object_id for object_id, _ in found))
+        assert pipeline.rows(f"SELECT id, name FROM silver.clean_{name} ORDER BY id") == [(1, point), (2, point)]
+        assert pipeline.rows(f"SELECT count(*) FROM bronze.raw_{name}") == [(2 * number,)]
+        assert broken_invariants(pipeline.session, pipeline.catalog) == []
 
 
 def test_a_worker_frozen_in_the_middle_of_a_copy_is_replaced_within_thirty_seconds(
