@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.dataset import Dataset
 from shared.errors import ConfigurationError
+from shared.rules import References, rule_problems
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def load_catalog(dataset_dir: Path) -> Catalog:
         else:
             datasets[found.name] = found
     problems += _clashes(dataset_dir, datasets)
+    problems += _unfounded(dataset_dir, datasets)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return Catalog(datasets)
@@ -62,6 +64,50 @@ def _clashes(dataset_dir: Path, datasets: Mapping[str, Dataset]) -> list[str]:
                     f"{dataset_dir / name}.yaml:1: dataset: {name!r} is how {other.name} calls a partition; rename it"
                 )
     return problems
+
+
+def _unfounded(dataset_dir: Path, datasets: Mapping[str, Dataset]) -> list[str]:
+    """Return problems of references: to what is no key of another dataset, and in circles."""
+    problems = []
+    for dataset in datasets.values():
+        path = dataset_dir / f"{dataset.name}.yaml"
+        for index, rule in enumerate(dataset.rules):
+            said = _no_reference(dataset, rule.references, datasets) if rule.references else None
+            if said and path.is_file():
+                place = ("rules", index, "references")
+                problems.append(f"{path}:{line_in_file(path, place)}: rules.{index}.references: {said}")
+    return problems
+
+
+def _no_reference(dataset: Dataset, declared: References, datasets: Mapping[str, Dataset]) -> str | None:
+    parent = datasets.get(declared.parent)
+    if parent is None:
+        return f"no dataset is called {declared.parent!r}; there are: {', '.join(sorted(datasets))}"
+    if parent.primary_key != (declared.parent_column,):
+        key = ", ".join(parent.primary_key) or "none: its rows are appended"
+        return (
+            f"{declared.key} is not the primary_key of {parent.name} ({key}); a reference leads to a key of one column"
+        )
+    own, other = dataset.rule_types[declared.of], parent.column(declared.parent_column).type
+    if own != other:
+        return f"{declared.of} is of type {own}, but {declared.key} of type {other}; declare them alike"
+    if dataset.name in _ancestors(parent.name, datasets):
+        return (
+            f"{dataset.name} and {parent.name} wait for each other: rows that refer to rows of their own kind, in "
+            "however many steps, would stay in quarantine for ever. Remove one of the references"
+        )
+    return None
+
+
+def _ancestors(name: str, datasets: Mapping[str, Dataset]) -> set[str]:
+    """Return a dataset and all that it refers to, in however many steps."""
+    found, waiting = {name}, [name]
+    while waiting:
+        dataset = datasets.get(waiting.pop())
+        parents = {rule.references.parent for rule in dataset.references if rule.references} if dataset else set()
+        waiting += parents - found
+        found |= parents
+    return found
 
 
 def problems_of(path: Path) -> Dataset | list[str]:
@@ -83,7 +129,9 @@ def problems_of(path: Path) -> Dataset | list[str]:
         return [
             f"{path}:{_line_of(node, ('dataset',))}: dataset: {dataset.name!r} must be the file's name, {path.stem!r}"
         ]
-    return dataset
+    misfits = rule_problems(dataset.rules, dataset.rule_types, dataset.primary_key)
+    wrong = [f"{path}:{_line_of(node, place)}: {'.'.join(map(str, place))}: {said}" for place, said in misfits]
+    return wrong or dataset
 
 
 def _problem(path: Path, node: yaml.Node | None, error: dict[str, Any]) -> str:

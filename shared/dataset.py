@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 from shared.naming import DATASET_NAME_CHARACTERS_MAX, Name
+from shared.rules import Rule
 
 # Columns that every clean table has beside those the contract declares.
 LINEAGE_COLUMNS = (
@@ -18,7 +19,6 @@ LINEAGE_COLUMNS = (
 
 Disposition = Literal["replace", "merge", "append"]
 ColumnType = Literal["text", "integer", "decimal", "double", "boolean", "date", "timestamp", "json"]
-Severity = Literal["warn", "quarantine", "reject"]
 
 
 class _Part(BaseModel):
@@ -207,16 +207,6 @@ class Windowed(_Part):
         return max(reach.values(), default=0)
 
 
-class Rule(_Part):
-    """A condition on rows: a SQL boolean over the typed and derived columns; NULL counts as broken."""
-
-    name: Name
-    check: str
-    severity: Severity = "warn"
-    penalty: float = Field(0, ge=0, le=100)
-    threshold: float | None = Field(None, ge=0, le=1, description="Share of broken rows above which the check fails.")
-
-
 class SchemaContract(_Part):
     """What to do about columns that the contract does not know, in dlt's words."""
 
@@ -341,6 +331,17 @@ class Dataset(_Part):
     def column(self, name: str) -> Column:
         """Return a declared column."""
         return next(c for c in self.columns if c.name == name)
+
+    @property
+    def references(self) -> tuple[Rule, ...]:
+        """The rules that look a value up in another dataset."""
+        return tuple(rule for rule in self.rules if rule.references)
+
+    @property
+    def rule_types(self) -> dict[str, str]:
+        """The types of the columns that rules may be about: declared and derived ones."""
+        declared: dict[str, str] = {c.name: c.type for c in self.columns}
+        return declared | {d.name: DERIVATIONS[d.function].column_type for d in self.derived}
 
     @property
     def is_append(self) -> bool:

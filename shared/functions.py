@@ -157,6 +157,20 @@ def phone_is_plausible(text: str) -> bool:
     return bool(number) and phonenumbers.is_valid_number(number)
 
 
+def url_is_valid(text: str) -> bool:
+    """Say whether a text is a whole web or FTP address: a scheme, a host, a port if any, and no white space."""
+    from urllib.parse import urlsplit
+
+    if _WORD.fullmatch(text) is None:
+        return False
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https", "ftp") and bool(parts.hostname)
+
+
 def mean_word_length(text: str) -> Decimal | None:
     """Return characters a word, words being what white space separates, to 4 places; NULL without words."""
     words = _WORD.findall(text)
@@ -203,6 +217,7 @@ DERIVATIONS: Mapping[str, Derivation] = {
         "international format (phonenumbers; US by default)",
     ),
     "phone_plausible": Derivation(known_false(phone_is_plausible), "boolean", 1, 1, "a possible number (phonenumbers)"),
+    "url_valid": Derivation(known_false(url_is_valid), "boolean", 1, 1, "a whole http, https or ftp address"),
     "sentiment": Derivation(sentiment, "decimal", 1, 4, "VADER compound score, -1 to 1"),
 }
 

@@ -138,7 +138,9 @@ def replay(
     refs = _requested(
         session,
         """
-        UPDATE bronze.ingestion_metadata m SET status = 'registered', request = 'replay', attempts = 0, epoch = epoch + 1
+        UPDATE bronze.ingestion_metadata m SET status = 'registered', attempts = 0, epoch = epoch + 1,
+            request = CASE WHEN EXISTS (SELECT FROM silver.orphans o WHERE o.object_id = m.object_id)
+                           THEN 'backfill' ELSE 'replay' END
         WHERE status IN ('done', 'superseded')
           AND EXISTS (SELECT FROM silver.quarantine q WHERE q.object_id = m.object_id AND q.is_requested)
         RETURNING version, bucket, object_key, version_id

@@ -166,6 +166,7 @@ class Pipeline:
         tables += [d.clean_table for d in self.catalog.datasets.values()]
         self.session.execute(
             "TRUNCATE bronze.ingestion_metadata, bronze.processing_runs, silver.datasets, silver.key_facts,"
-            f" silver.change_sets, gold.pending, silver.quarantine, silver.data_quality_logs, {', '.join(tables)}"
+            " silver.change_sets, gold.pending, silver.quarantine, silver.orphans, silver.data_quality_logs,"
+            f" {', '.join(tables)}"
         )
         self.session.commit()

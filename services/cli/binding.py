@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from services.silver.batchsql import BatchSql
 from services.silver.check import good_schema
+from services.silver.verdicts import rule_sql
 from services.silver.window import window_type
 from shared.dataset import Dataset, WindowedColumn
 from shared.errors import ConfigurationError
@@ -28,8 +29,9 @@ def misfits(dataset: Dataset) -> Iterator[Misfit]:
     derived = {d.name: good_schema(dataset).field(d.name).type for d in dataset.derived}
     sql = BatchSql()
     for index, rule in enumerate(dataset.rules):
-        location = ("rules", index, "check")
-        yield from _bound(sql, {**declared, **derived}, rule.check, pa.bool_(), location)
+        text = rule_sql(rule)
+        if text is not None:
+            yield from _bound(sql, {**declared, **derived}, text, pa.bool_(), ("rules", index, rule.kind))
     yield from _windowed(dataset, {**declared, **derived}, sql)
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.catalog import Catalog
-from shared.dataset import Dataset, Rule
+from shared.dataset import Dataset
 from shared.ddl import business_columns, postgres_type
 from shared.errors import ConfigurationError
 from shared.modelfile import PARAMETER, Model
 from shared.models import Models
 from shared.ports import Session
+from shared.rules import Rule
 
 DEPTH_MAX = 6
 _LINEAGE = ("_object_id", "_line_number", "_row_hash", "_version", "_first_seen_at", "_stale")
@@ -158,18 +159,19 @@ def broken_rules(dataset: Dataset, row: Mapping[str, Any]) -> list[Rule]:
 
     from services.silver.batchsql import BatchSql
     from services.silver.check import good_schema
+    from services.silver.verdicts import verdicts
 
     schema = good_schema(dataset)
     names = [c.name for c in dataset.columns] + [d.name for d in dataset.derived]
     kinds = [schema.field(name).type for name in names]
     values = [pa.array([row[name]]).cast(kind) for name, kind in zip(names, kinds, strict=True)]
     batch = pa.RecordBatch.from_arrays(values, names=names)
-    results = BatchSql().evaluate(batch, [rule.check for rule in dataset.rules])
-    return [rule for rule, held in zip(dataset.rules, results, strict=True) if not held[0].as_py()]
+    held = verdicts(BatchSql(), dataset, batch)
+    return [rule for rule in dataset.rules if rule.name in held and not held[rule.name][0]]
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    return {"rule": rule.name, "check": rule.check, "severity": rule.severity, "penalty": rule.penalty}
+    return {"rule": rule.name, "check": rule.text, "severity": rule.severity, "penalty": rule.penalty}
 
 
 def _key(dataset: Dataset) -> tuple[str, ...]:

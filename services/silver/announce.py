@@ -6,6 +6,7 @@ from pathlib import Path
 from services.silver import lake
 from services.silver.job import ObjectVersion
 from services.silver.load import Merged
+from shared.announce import announce
 from shared.catalog import Catalog
 from shared.events import SilverChange, silver_ready
 from shared.failpoints import hit
@@ -22,6 +23,8 @@ class Announcer:
 
     def announce(self, session: Session, obj: ObjectVersion, merged: Merged) -> None:
         """Tell gold, then write the change set to the lake; both are repeated by the sweep if this worker dies here."""
+        for ref in merged.freed:
+            announce(session, self._bus, ref)
         if merged.change_set_id is None:
             return
         self._publish(session, merged.change_set_id, obj.dataset, obj.object_id)

@@ -18,7 +18,7 @@ def merge_append(job: Job) -> Touched:
     refuse_if_too_bad(job, 0)
     touched = Touched(job.dataset, job.settings.change_groups_max)
     job.counts.read, job.counts.discarded = job.file.tally.rows_read, job.file.tally.rows_discarded
-    job.counts.quarantined = job.file.tally.rows_bad
+    job.counts.quarantined = job.file.tally.rows_bad + job.file.tally.rows_orphaned
     is_superseded = job.session.rows(
         f"SELECT EXISTS (SELECT FROM bronze.ingestion_metadata WHERE {_SAME_KEY} AND status = 'done' AND version > %s)",
         (job.obj.bucket, job.obj.object_key, job.obj.object_id, job.obj.version),

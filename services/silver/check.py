@@ -13,9 +13,12 @@ import pyarrow.compute as pc
 
 from services.silver.batchsql import BatchSql
 from services.silver.cast import Misfit, Typed, arrow_type, cast
+from services.silver.diff import halves as hash_halves
 from services.silver.record import Broken, Records, broken_whole, halves, without_rows
 from services.silver.rowhash import HASH_TYPE, canonical, row_hashes
-from shared.dataset import Dataset, Rule
+from services.silver.unique import SAMPLES_MAX, Seen, Values, values_of
+from services.silver.verdicts import Mask, reason, verdicts
+from shared.dataset import Dataset
 from shared.errors import ConfigurationError
 from shared.functions import DERIVATIONS, decimal_array
 
@@ -40,11 +43,13 @@ class Tally:
     rows_read: int = 0
     rows_bad: int = 0
     rows_discarded: int = 0
+    rows_orphaned: int = 0  # put aside until the row they refer to is there; not among rows_bad
     rows_keyless: int = 0  # bad rows whose key cannot be read
     score_sum: float = 0
     rule_failures: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)  # (rule, column)
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
+    samples: dict[str, list[Any]] = field(default_factory=dict)  # by rule: the first lines that break it
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class Checker:
         self._dataset, self._sql = dataset, sql
         self._schema = good_schema(dataset)
         self._key = [c.name for c in dataset.columns if c.name in dataset.primary_key]
+        self._unique = {rule.name: Seen() for rule in dataset.rules if rule.unique and rule.unique.within == "file"}
         self.tally = Tally()
         self.header: tuple[str, ...] = ()
 
@@ -111,17 +117,19 @@ class Checker:
     def _check(self, records: Records) -> Checked:
         typed = cast(records.cells, self._dataset)
         batch = self._derived(typed.columns)
-        held = {rule.name: self._held(batch, rule, values) for rule, values in self._rule_values(batch)}
-        reasons = self._reasons(typed, held)
+        encoded = {name: canonical(column) for name, column in self._named(typed.columns)}
+        # Rows without a key are told apart by object and line; their key hash is never looked up.
+        key_hash = row_hashes([encoded[name] for name in self._key or encoded])
+        held = verdicts(self._sql, self._dataset, batch)
+        values = self._unique_values(batch, key_hash, records)
+        held |= {name: self._unique[name].held(found) for name, found in values.items()}
+        reasons = self._reasons(typed, batch, held)
         for index in self._oversized_keys(typed.columns):
             message = f"its key is longer than the {KEY_BYTES_MAX:,} bytes that an index takes"
             reasons.setdefault(index, []).append(
                 {"rule": "key_length", "column": None, "value": None, "message": message}
             )
         discarded = self._discarded(records)
-        encoded = {name: canonical(column) for name, column in self._named(typed.columns)}
-        # Rows without a key are told apart by object and line; their key hash is never looked up.
-        key_hash = row_hashes([encoded[name] for name in self._key or encoded])
         good = self._good(records, batch, encoded, key_hash, self._scores(batch.num_rows, held))
         bad_rows = sorted(set(reasons) - discarded)
         keep = np.ones(batch.num_rows, bool)
@@ -131,7 +139,9 @@ class Checker:
             good = good.filter(pa.array(keep))
         self._count(records, good, bad, len(discarded))
         for name, kept in held.items():
-            self.tally.rule_failures[name] += int(np.count_nonzero(~kept))
+            self._count_failures(name, kept, records)
+        for name, found in values.items():
+            self._unique[name].add(found)
         return Checked(good, bad)
 
     def _oversized_keys(self, typed: pa.RecordBatch) -> list[int]:
@@ -154,32 +164,35 @@ class Checker:
             columns[derived.name] = result.cast(self._schema.field(derived.name).type)
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
-    def _rule_values(self, batch: pa.RecordBatch) -> list[tuple[Rule, pa.Array]]:
-        rules = self._dataset.rules
-        return list(zip(rules, self._sql.evaluate(batch, [rule.check for rule in rules]), strict=True))
+    def _unique_values(self, batch: pa.RecordBatch, key_hash: pa.Array, records: Records) -> dict[str, Values]:
+        """Return the values that must not be shared within the file, by rule."""
+        if not self._unique:
+            return {}
+        holder = hash_halves(key_hash)[:, 0] if self._key else records.line_numbers.astype(np.uint64)
+        return {r.name: values_of(r, batch, holder) for r in self._dataset.rules if r.name in self._unique}
 
-    @staticmethod
-    def _held(batch: pa.RecordBatch, rule: Rule, values: pa.Array) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-        """Return which rows keep a rule; NULL counts as broken."""
-        del batch, rule
-        result: np.ndarray[Any, np.dtype[np.bool_]] = pc.fill_null(values.cast(pa.bool_()), False).to_numpy(
-            zero_copy_only=False
-        )
-        return result
-
-    def _reasons(self, typed: Typed, held: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
+    def _reasons(self, typed: Typed, batch: pa.RecordBatch, held: dict[str, Mask]) -> dict[int, list[dict[str, Any]]]:
         """Return why rows are bad: misfits, and broken rules of severity quarantine."""
         reasons: dict[int, list[dict[str, Any]]] = {}
         for misfit in typed.misfits:
             reasons.setdefault(misfit.index, []).append(_reason(misfit))
         for rule in self._dataset.rules:
-            broken = np.flatnonzero(~held[rule.name])
-            if rule.severity == "quarantine":
-                for index in broken.tolist():
-                    reasons.setdefault(index, []).append(
-                        {"rule": rule.name, "column": None, "value": None, "message": f"breaks {rule.check}"}
-                    )
+            if rule.severity != "quarantine" or rule.name not in held:
+                continue
+            for index in np.flatnonzero(~held[rule.name]).tolist():
+                row = {name: batch.column(name)[index].as_py() for name in rule.columns}
+                reasons.setdefault(index, []).append(reason(rule, row))
         return reasons
+
+    def _count_failures(self, name: str, kept: Mask, records: Records) -> None:
+        """Count the rows that break a rule, and keep the lines of the first."""
+        failed = int(np.count_nonzero(~kept))
+        if not failed:
+            self.tally.rule_failures[name] += 0
+            return
+        self.tally.rule_failures[name] += failed
+        lines = self.tally.samples.setdefault(name, [])
+        lines += records.line_numbers[np.flatnonzero(~kept)[: SAMPLES_MAX - len(lines)]].tolist()
 
     def _discarded(self, records: Records) -> set[int]:
         """Return the rows that `schema_contract.columns: discard_row` drops: those with unknown values."""
@@ -190,7 +203,7 @@ class Checker:
     def _scores(self, count: int, held: dict[str, Any]) -> pa.Array:
         scaled = np.full(count, 1_000_000, np.int64)
         for rule in self._dataset.rules:
-            if rule.penalty:
+            if rule.penalty and rule.name in held:
                 scaled -= np.where(held[rule.name], 0, round(rule.penalty * 10_000)).astype(np.int64)
         return decimal_array(np.maximum(scaled, 0), pa.array(np.ones(count, bool)))
 
@@ -227,7 +240,7 @@ class Checker:
             (
                 int(records.line_numbers[row]),
                 records.raw(row),
-                key := self._key_of(typed.columns, row),
+                key := key_text(typed.columns, self._key, row),
                 key_hash[row].as_py() if key is not None else None,
                 json.dumps(reasons[row], ensure_ascii=False),
             )
@@ -243,18 +256,10 @@ class Checker:
         return pa.RecordBatch.from_arrays(columns, schema=BAD_SCHEMA)
 
     def _remember(self, reasons: list[dict[str, Any]], line: int) -> None:
-        for reason in reasons:
-            name = (str(reason["rule"]), str(reason["column"] or ""))
+        for found in reasons:
+            name = (str(found["rule"]), str(found["column"] or ""))
             self.tally.reasons[name] += 1
-            self.tally.examples.setdefault(name, f"line {line}: {reason['message']}")
-
-    def _key_of(self, typed: pa.RecordBatch, row: int) -> str | None:
-        if not self._key:
-            return None
-        values = {name: typed.column(name)[row].as_py() for name in self._key}
-        if any(value is None for value in values.values()):
-            return None
-        return json.dumps({n: v if isinstance(v, int | str) else str(v) for n, v in values.items()}, ensure_ascii=False)
+            self.tally.examples.setdefault(name, f"line {line}: {found['message']}")
 
     def _count(self, records: Records, good: pa.RecordBatch, bad: pa.RecordBatch, discarded: int) -> None:
         self.tally.rows_read += records.count
@@ -262,6 +267,16 @@ class Checker:
         self.tally.rows_discarded += discarded
         total = pc.sum(good.column("data_quality_score")).as_py()
         self.tally.score_sum += float(total or Decimal(0))
+
+
+def key_text(batch: pa.RecordBatch, key: Sequence[str], row: int) -> str | None:
+    """Return a row's key as a JSON object; None where it has none, or not all of it."""
+    if not key:
+        return None
+    values = {name: batch.column(name)[row].as_py() for name in key}
+    if any(value is None for value in values.values()):
+        return None
+    return json.dumps({n: v if isinstance(v, int | str) else str(v) for n, v in values.items()}, ensure_ascii=False)
 
 
 def _reason(misfit: Misfit) -> dict[str, Any]:

@@ -156,6 +156,9 @@ def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> 
     An object that once came to its end keeps that status when a later pass over it fails.
     """
     given_back = 1 if status == "registered" else 0
+    if status not in ("registered", "failed"):
+        # Its orphans cannot be freed by another pass like this one; a backfill by hand finds them again.
+        session.execute("DELETE FROM silver.orphans WHERE object_id = %s", (obj.object_id,))
     session.execute(
         """
         UPDATE bronze.ingestion_metadata

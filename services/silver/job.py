@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -53,6 +54,7 @@ class FileRead:
     bad: Spool
     tally: Tally
     sha256: str
+    cleanup: ExitStack  # closed when the rows are needed no more; spools that replace these belong to it
     header: tuple[str, ...] = ()  # of a CSV file
     is_repeat: bool = False  # equal to the snapshot that is applied, and therefore not read
 

@@ -60,7 +60,7 @@ def _count(job: Job, actions: Any) -> None:
     counts.updated = counted(actions, Action.UPDATE)
     counts.duplicate = counted(actions, Action.DUPLICATE)
     counts.superseded = counted(actions, Action.SUPERSEDED)
-    counts.quarantined = tally.rows_bad + counted(actions, Action.CONFLICT)
+    counts.quarantined = tally.rows_bad + tally.rows_orphaned + counted(actions, Action.CONFLICT)
 
 
 def _remove_stale_rows_it_lacks(job: Job, touched: Touched) -> None:

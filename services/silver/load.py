@@ -11,23 +11,27 @@ import numpy as np
 
 from services.silver.append import merge_append
 from services.silver.batchsql import BatchSql
-from services.silver.check import BAD_SCHEMA, Checker, good_schema
+from services.silver.check import BAD_SCHEMA, Checker, Tally, good_schema
 from services.silver.claim import finish
+from services.silver.findings import find_shared_values
 from services.silver.job import Counts, FileRead, Job, ObjectVersion
 from services.silver.late import merge_late
 from services.silver.merge import merge_keyed
+from services.silver.orphans import free_orphans, parents, set_orphans_aside
 from services.silver.repeat import merge_repeat
-from services.silver.replay import close_replayed
+from services.silver.replay import close_passed
 from services.silver.reread import raw_of_lines, read_records
 from services.silver.spool import Spool
-from services.silver.state import has_new_day, load_state, lock_dataset, save_state
+from services.silver.state import has_new_day, load_state, lock_datasets, save_state
 from services.silver.touched import Touched
 from services.silver.unpack import unpack
 from shared.dataset import Dataset
 from shared.errors import ObjectDamaged, Rejected
+from shared.events import ObjectRef
 from shared.failpoints import hit
 from shared.locks import end_silent_holder
 from shared.ports import ObjectInfo, ObjectStore, Session
+from shared.rules import Rule
 from shared.settings import Settings
 
 _NAMESPACE = uuid.UUID("0d0f5f9a-7b1c-5c0e-8e55-5a7a3f0f6e21")
@@ -41,6 +45,7 @@ class Merged:
     counts: Counts
     change_set_id: uuid.UUID | None
     job: Job
+    freed: tuple[ObjectRef, ...] = ()  # asked to be gone through again, as what their orphans refer to is there now
 
 
 @contextmanager
@@ -72,7 +77,7 @@ def read_object(
         bad = cleanup.enter_context(Spool(BAD_SCHEMA, scratch, settings.spool_memory_bytes_max))
         checker = Checker(dataset, sql)
         if repeats(sha256):
-            yield FileRead(lambda _: {}, good, bad, checker.tally, sha256, is_repeat=True)
+            yield FileRead(lambda _: {}, good, bad, checker.tally, sha256, cleanup, is_repeat=True)
             return
         unpack(path, dataset.limits)
         with path.open("rb") as file:
@@ -88,8 +93,9 @@ def read_object(
                 f"{tally.rows_read} records were read, but {good.rows} good and {bad.rows} bad ones kept"
             )
         yield FileRead(
-            lambda lines: raw_of_lines(path, dataset, settings, lines), good, bad, tally, sha256, checker.header
-        )
+            lambda lines: raw_of_lines(path, dataset, settings, lines),
+            good, bad, tally, sha256, cleanup, checker.header,
+        )  # fmt: skip
 
 
 def _fetched_whole(store: ObjectStore, obj: ObjectVersion, path: Path) -> str:
@@ -130,6 +136,7 @@ def merge_object(
     is_late = state.snapshot_version is not None and obj.version < state.snapshot_version
     if file.is_repeat:
         return _finish_repeat(job, gold_models(dataset.name))
+    set_orphans_aside(job)
     merge = merge_append if dataset.is_append else merge_late if is_late else merge_keyed
     touched = merge(job)
     hit("silver.merged")
@@ -139,19 +146,25 @@ def merge_object(
     change_set_id = _note_changes(job, touched, gold_models(dataset.name))
     hit("silver.noted")
     save_state(job, is_late)
-    if obj.request == "replay":
-        close_replayed(job)
+    if obj.request:
+        close_passed(job)
+    find_shared_values(job)
     _log_quality(job)
-    finish(session, obj, status, job.counts, _score(file), file)
-    return Merged(status, job.counts, change_set_id, job)
+    freed = free_orphans(job)
+    finish(session, obj, status, job.counts, _score(job.file), file)
+    return Merged(status, job.counts, change_set_id, job, tuple(freed))
 
 
 def lock_for(session: Session, dataset: Dataset, settings: Settings) -> None:
-    """Take the dataset's lock until the transaction ends; raises Unavailable when a live worker keeps it."""
+    """Take the locks of a dataset and of its parents until the transaction ends.
+
+    Raises Unavailable when a live worker keeps one of them.
+    """
     silence = settings.heartbeat_silence_seconds
-    lock_dataset(
-        session, dataset.name, settings.retry_total_seconds, lambda lock: end_silent_holder(session, silence, lock)
-    )
+    lock_datasets(
+        session, dataset.name, parents(dataset), settings.retry_total_seconds,
+        lambda lock: end_silent_holder(session, silence, lock),
+    )  # fmt: skip
 
 
 def _finish_repeat(job: Job, models: Sequence[str]) -> Merged:
@@ -217,11 +230,19 @@ def _log_quality(job: Job) -> None:
     """Write one row a rule, and one for what could not be cast or identified."""
     tally, limits = job.file.tally, job.dataset.limits
     checks: list[tuple[str, str, int, float | None, Mapping[str, object]]] = [
-        (rule.name, rule.severity, tally.rule_failures[rule.name], rule.threshold, {"check": rule.check})
+        (rule.name, rule.severity, tally.rule_failures[rule.name], rule.threshold, _details(rule, tally))
         for rule in job.dataset.rules
     ]
     reasons = {f"{rule} {column}".strip(): count for (rule, column), count in tally.reasons.most_common(20)}
-    checks.append(("readable_rows", "quarantine", job.counts.quarantined, limits.bad_rows_max_share, reasons))
+    checks.append(
+        (
+            "readable_rows",
+            "quarantine",
+            job.counts.quarantined - tally.rows_orphaned,
+            limits.bad_rows_max_share,
+            reasons,
+        )
+    )
     checked = max(tally.rows_read, 1)
     for name, severity, failed, threshold, details in checks:
         allowed = threshold if threshold is not None else 0
@@ -236,3 +257,8 @@ def _log_quality(job: Job) -> None:
                 failed <= allowed * checked, job.obj.object_id, json.dumps(details),
             ),
         )  # fmt: skip
+
+
+def _details(rule: Rule, tally: Tally) -> dict[str, object]:
+    samples = tally.samples.get(rule.name)
+    return {"check": rule.text, **({"samples": samples} if samples else {})}

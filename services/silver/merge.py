@@ -32,6 +32,7 @@ from services.silver.write import (
 )
 from shared.ddl import clean_columns
 from shared.errors import MedallionError, Rejected
+from shared.rules import Rule
 
 # So many removed keys are listed in the change set's Parquet file; gold does not depend on them.
 REMOVED_KEYS_MAX = 100_000
@@ -66,11 +67,17 @@ def refuse_if_too_bad(job: Job, conflicts: int) -> None:
     if job.obj.request == "replay":
         return  # the file was accepted; these are its bad rows
     tally, limits = job.file.tally, job.dataset.limits
-    bad = tally.rows_bad + conflicts
+    # Which of two lines counts depends on their parents' coming; whether a file is accepted must not.
+    bad = tally.rows_bad + (0 if job.dataset.references else conflicts)
     for rule in job.dataset.rules:
-        failed = tally.rule_failures[rule.name]
-        if rule.severity == "reject" and failed > (rule.threshold or 0) * tally.rows_read:
-            raise Rejected(f"{failed:,} of {tally.rows_read:,} rows break the rule {rule.name} ({rule.check})")
+        failed, allowed = tally.rule_failures[rule.name], _share_allowed(rule)
+        if allowed is not None and failed > allowed * tally.rows_read:
+            lines = ", ".join(map(str, tally.samples[rule.name]))
+            raise Rejected(
+                f"{failed:,} of {tally.rows_read:,} rows break the rule {rule.name} ({rule.text}), more than the "
+                f"{allowed:.1%} that its threshold allows; the first in line {lines}. Correct the file at its source, "
+                f"or the rule in config/datasets/{job.dataset.name}.yaml"
+            )
     if bad > limits.bad_rows_max_share * tally.rows_read:
         worst = "; ".join(
             f"{count:,} × {rule}{f' of {column}' if column else ''}, first {tally.examples[rule, column]}"
@@ -83,6 +90,13 @@ def refuse_if_too_bad(job: Job, conflicts: int) -> None:
             f"{limits.bad_rows_max_share:.0%} that limits.bad_rows_max_share allows: {worst}. "
             f"Correct the file at its source, or the contract in config/datasets/{job.dataset.name}.yaml"
         )
+
+
+def _share_allowed(rule: Rule) -> float | None:
+    """Return the share of rows that may break a rule before the file is rejected; None: any."""
+    if rule.severity == "reject":
+        return rule.threshold or 0
+    return rule.threshold if rule.severity == "quarantine" else None
 
 
 def _guard_removals(job: Job) -> int:
@@ -122,7 +136,7 @@ def _count(job: Job, actions: Any, removed: int) -> None:
     counts.unchanged = counted(actions, Action.UNCHANGED)
     counts.duplicate = counted(actions, Action.DUPLICATE)
     counts.superseded = counted(actions, Action.SUPERSEDED)
-    counts.quarantined = tally.rows_bad + counted(actions, Action.CONFLICT)
+    counts.quarantined = tally.rows_bad + tally.rows_orphaned + counted(actions, Action.CONFLICT)
     counts.deleted = removed
 
 

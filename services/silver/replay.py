@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +46,7 @@ def read_kept(
     session: Session, dataset: Dataset, obj: ObjectVersion, settings: Settings, sql: BatchSql, scratch: Path
 ) -> Iterator[FileRead]:
     """Cast and check the rows of an object that are asked to be replayed; a counterpart of read_object."""
-    rows = _requested(session, obj)
+    rows = _requested(session, dataset, obj)
     header = session.rows("SELECT file_header FROM bronze.ingestion_metadata WHERE object_id = %s", (obj.object_id,))[
         0
     ][0]
@@ -65,15 +66,20 @@ def read_kept(
                 checker.tally.rows_discarded += int(decided.sum())
         raw_of = {row.line_number: row.raw for row in rows}
         yield FileRead(
-            lambda lines: {line: raw_of[line] for line in lines}, good, bad, checker.tally, "", tuple(header or ())
-        )
+            lambda lines: {line: raw_of[line] for line in lines},
+            good, bad, checker.tally, "", cleanup, tuple(header or ()),
+        )  # fmt: skip
 
 
-def _requested(session: Session, obj: ObjectVersion) -> list[Kept]:
+def _requested(session: Session, dataset: Dataset, obj: ObjectVersion) -> list[Kept]:
+    """Return the rows asked for, without those that share a value: only the whole file can say whether they still do."""
     rows = session.rows(
-        "SELECT line_number, raw FROM silver.quarantine WHERE object_id = %s AND status = 'open' AND is_requested"
-        " ORDER BY line_number",
-        (obj.object_id,),
+        """
+        SELECT line_number, raw FROM silver.quarantine WHERE object_id = %s AND status = 'open' AND is_requested
+          AND NOT EXISTS (SELECT FROM jsonb_array_elements(reasons) r WHERE r->>'rule' = ANY(%s))
+        ORDER BY line_number
+        """,
+        (obj.object_id, [rule.name for rule in dataset.rules if rule.unique]),
     )
     return [Kept(line, raw) for line, raw in rows]
 
@@ -164,17 +170,28 @@ def _together(dataset: Dataset, parts: Sequence[Records]) -> Records:
     )
 
 
-def close_replayed(job: Job) -> int:
-    """Mark the rows that passed as replayed, in the merge's transaction; return how many. The others stay open."""
-    lines: list[int] = []
-    for batch in job.selected(job.actions, *(a for a in Action if a != Action.CONFLICT)):
-        lines += batch.column("_line_number").to_pylist()
-    replayed = job.session.execute(
-        "UPDATE silver.quarantine SET status = 'replayed', closed_at = now()"
-        " WHERE object_id = %s AND status = 'open' AND is_requested AND line_number = ANY(%s)",
+def close_passed(job: Job) -> None:
+    """Mark the open entries of lines that pass now as replayed, in the merge's transaction; the others stay open.
+
+    A replay decides on the lines it was asked for, another pass over a finished object on all.
+    """
+    asked = " AND is_requested" if job.obj.request == "replay" else ""
+    held = job.session.rows(
+        f"SELECT line_number FROM silver.quarantine WHERE object_id = %s AND status = 'open'{asked}",
+        (job.obj.object_id,),
+    )
+    wanted = np.array([line for (line,) in held], np.int64)
+    lines = [line for part in _passed(job) for line in part[np.isin(part, wanted)].tolist()] if len(wanted) else []
+    job.session.execute(
+        f"UPDATE silver.quarantine SET status = 'replayed', closed_at = now()"
+        f" WHERE object_id = %s AND status = 'open'{asked} AND line_number = ANY(%s)",
         (job.obj.object_id, lines),
     )
     job.session.execute(
         "UPDATE silver.quarantine SET is_requested = false WHERE object_id = %s AND is_requested", (job.obj.object_id,)
     )
-    return replayed
+
+
+def _passed(job: Job) -> Iterator[Any]:
+    for batch in job.selected(job.actions, *(action for action in Action if action != Action.CONFLICT)):
+        yield batch.column("_line_number").to_numpy()

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from services.silver.job import Counts, Job, ObjectVersion, State
 from shared.dataset import Dataset
@@ -12,16 +12,34 @@ from shared.ports import Session
 _LOCK_POLL_SECONDS = 0.05
 
 
-def lock_dataset(
-    session: Session, dataset: str, timeout_seconds: float, end_silent_holder: Callable[[int], None]
+def lock_datasets(
+    session: Session,
+    dataset: str,
+    referred: Collection[str],
+    timeout_seconds: float,
+    end_silent_holder: Callable[[int], None],
 ) -> None:
-    """Take the dataset's lock for the rest of the transaction; whoever holds it silently loses its session.
+    """Take the dataset's lock for the rest of the transaction, and those of datasets it refers to, shared.
 
-    Raises Unavailable when a live holder keeps it for longer than the timeout.
+    They are taken in the order of their names, so that no two merges wait for each other. Whoever holds one silently
+    loses its session. Raises Unavailable when a live holder keeps one for longer than the timeout.
     """
-    key = lock_key(f"dataset:{dataset}")
     deadline = time.monotonic() + timeout_seconds
-    while not session.rows("SELECT pg_try_advisory_xact_lock(%s)", (key,))[0][0]:
+    for name in sorted({dataset, *referred}):
+        function = "pg_try_advisory_xact_lock" + ("" if name == dataset else "_shared")
+        _lock(session, name, function, deadline, timeout_seconds, end_silent_holder)
+
+
+def _lock(
+    session: Session,
+    dataset: str,
+    function: str,
+    deadline: float,
+    timeout_seconds: float,
+    end_silent_holder: Callable[[int], None],
+) -> None:
+    key = lock_key(f"dataset:{dataset}")
+    while not session.rows(f"SELECT {function}(%s)", (key,))[0][0]:
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"the lock of dataset {dataset}", f"another worker has held it for {timeout_seconds:.0f} s"

@@ -1,6 +1,7 @@
 """Every dataset that is configured, by example: a small input, and the whole rows and verdicts that it must give.
 
-A folder `tests/datasets/<name>/` holds `input.csv` or `input.json` and `expected.yaml`:
+A folder `tests/datasets/<name>/` holds `input.csv` or `input.json`, `parents/` with files of the datasets that it refers
+to, if any, and `expected.yaml`:
 
     ledger: counts of the object, by column of the ledger
     rules: rows that break each rule
@@ -69,6 +70,9 @@ def _administer(server: str, statement: str) -> None:
 def test_the_input_gives_exactly_the_expected_rows_and_verdicts(pipeline: Pipeline, dataset: str) -> None:
     folder = HERE / dataset
     contract = pipeline.catalog[dataset]
+    pipeline.reset()
+    for parent in sorted((folder / "parents").glob("*")):
+        pipeline.load(parent.stem, parent)
     given, wanted = folder / f"input.{contract.format.type}", folder / "expected.yaml"
     assert given.is_file(), f"the dataset {dataset} has no example: add tests/datasets/{dataset}/{given.name}"
     assert wanted.is_file(), f"add tests/datasets/{dataset}/{wanted.name}; {Path(__file__).name} says what it holds"
