@@ -14,6 +14,7 @@ from bench.covid import FLOOR, measure_covid
 from bench.figures import Figures
 from bench.latency import DROP, measure_drops
 from bench.peers import measure_peers
+from bench.rules import measure_rules, rules_ratio
 from services.cli.serve import create_topics, prepare
 from services.stack import Stack, embedded_stack
 from shared.errors import MedallionError
@@ -38,6 +39,8 @@ def main() -> int:
             for run in range(options.runs):
                 status.update(f"silver and gold, run {run + 1} of {options.runs}")
                 measure_covid(stack.settings, DATA, figures)
+                status.update(f"rules, run {run + 1} of {options.runs}")
+                measure_rules(stack.settings, next((DATA / "covid").glob("time-series-*.csv")), figures)
                 if options.peers:
                     status.update(f"peers, run {run + 1} of {options.runs}")
                     measure_peers(stack.settings, DATA, Path(folder) / "peers", figures)
@@ -50,10 +53,11 @@ def main() -> int:
     machine = f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
     console.print(figures.table(f"COVID file, 231,744 rows · {machine}", FLOOR))
     latency = {f"drop_to_gold_p{p}_seconds": figures.percentile(DROP, p) for p in (50, 99) if DROP in figures.samples}
+    console.print(f"first load with a rule of every kind against none: × {rules_ratio(figures):.2f}")
     for name, seconds in latency.items():
         console.print(f"{name}: {seconds:.3f}")
     if options.json:
-        figures.write(options.json, {"machine": machine, **latency})
+        figures.write(options.json, {"machine": machine, "rules_ratio": rules_ratio(figures), **latency})
     if failure:
         print(failure, file=sys.stderr)
     return 1 if failure else 0
