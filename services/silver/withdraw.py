@@ -14,6 +14,7 @@ from services.silver.batchsql import BatchSql
 from services.silver.job import FileRead, Job, ObjectVersion
 from services.silver.load import lock_for, read_object, write_change_set
 from services.silver.merge import merge_keyed
+from services.silver.orphans import set_orphans_aside
 from services.silver.state import load_state, save_state
 from shared.dataset import Dataset
 from shared.errors import ClaimLost, MedallionError, ObjectDamaged, ObjectGone, Rejected
@@ -98,6 +99,7 @@ def _apply(
 ) -> None:
     """Merge an object as the newest so far; it was accepted once, so no guard holds it back."""
     job = Job(session, dataset, obj, file, load_state(session, dataset), settings, sql, is_refold=True)
+    set_orphans_aside(job)
     merge = merge_append if dataset.is_append else merge_keyed
     merge(job)
     save_state(job, is_late=False)
