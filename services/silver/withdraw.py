@@ -57,7 +57,6 @@ def withdraw(
                 f"({other.object_id}) cannot be read as it was: {error}"
             ) from error
         _drop_temporary_tables(session)
-    _drop_repeated_raw_rows(session, dataset)
     write_change_set(session, dataset, obj, gold_models(dataset.name))
     _conclude(session, obj)
     fields = {"action": "withdrawn", "dataset": dataset.name, "object_id": obj.object_id, "objects_read": len(others)}
@@ -110,17 +109,6 @@ def _drop_temporary_tables(session: Session) -> None:
     names = session.rows("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'")
     if names:
         session.execute(f"DROP TABLE {', '.join(f'pg_temp.{name}' for (name,) in names)}")
-
-
-def _drop_repeated_raw_rows(session: Session, dataset: Dataset) -> None:
-    """Delete raw rows that were written again although the history has them."""
-    raw = dataset.raw_table
-    session.execute(
-        f"DELETE FROM {raw} AS again USING {raw} AS kept"
-        " WHERE again.ingestion_timestamp = now() AND kept.ingestion_timestamp < now()"
-        " AND again._object_id = kept._object_id AND again._line_number = kept._line_number"
-        " AND again._row_hash = kept._row_hash"
-    )
 
 
 def _conclude(session: Session, obj: ObjectVersion) -> None:

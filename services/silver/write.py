@@ -125,13 +125,22 @@ def raw_batch(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def write_raw(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
-    """Append the raw versions of rows that take effect."""
-    return copy_rows(
-        job.session,
-        job.dataset.raw_table,
-        raw_columns(job.dataset),
-        (raw_batch(job, batch) for batch in batches),
+    """Append the raw versions of rows that take effect; in a refold, those that the history lacks."""
+    raw, columns = job.dataset.raw_table, raw_columns(job.dataset)
+    rows = (raw_batch(job, batch) for batch in batches)
+    if not job.is_refold:
+        return copy_rows(job.session, raw, columns, rows)
+    names = ", ".join(columns)
+    job.session.execute(
+        f"CREATE TEMP TABLE IF NOT EXISTS raw_again ON COMMIT DROP AS SELECT {names} FROM {raw} WITH NO DATA"
     )
+    written = copy_rows(job.session, "raw_again", columns, rows)
+    job.session.execute(
+        f"INSERT INTO {raw} ({names}) SELECT {names} FROM raw_again a WHERE NOT EXISTS (SELECT FROM {raw} kept"
+        " WHERE kept._object_id = a._object_id AND kept._line_number = a._line_number AND kept._row_hash = a._row_hash);"
+        " TRUNCATE raw_again"
+    )
+    return written
 
 
 def clean_batch(

@@ -10,6 +10,7 @@ import pytest
 from services.gold import refresh, views
 from services.ingestor.service import Ingestor
 from services.silver.claim import claim
+from shared import requests
 from shared.adapters.postgres import Postgres, PostgresSession
 from shared.migrate import migrate
 from shared.queries import load_query
@@ -91,12 +92,21 @@ def test_each_service_does_its_work_with_its_own_login(pipeline: Pipeline, sessi
         "SELECT total_confirmed FROM gold.covid_global_summary WHERE summary_date = '2021-02-01'"
     )
     assert shown == [(300,)]
+    requests.withdraw(pipeline.session, correction)
+    assert worker.process(session, correction) == "ignored"
     assert pipeline.rows("SELECT reason FROM bronze.dead_letters") == []
 
 
 @pytest.mark.parametrize(
     ("who", "name"),
-    [("ingestor", "backlog"), ("silver", "overdue_silver"), ("silver", "stops"), ("gold", "overdue_gold")],
+    [
+        ("ingestor", "backlog"),
+        ("silver", "overdue_silver"),
+        ("silver", "standing_silver"),
+        ("silver", "stops"),
+        ("gold", "overdue_gold"),
+        ("gold", "standing_gold"),
+    ],
 )
 def test_what_a_service_asks_while_idle_is_granted(
     pipeline: Pipeline, sessions: Callable[[str], PostgresSession], who: str, name: str
