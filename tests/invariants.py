@@ -38,5 +38,24 @@ def broken_invariants(session: Session, catalog: Catalog) -> list[str]:
         )[0][0]
         if stale:
             wrong.append(f"{stale} rows of {clean} are stale, or not, without a reason")
+    wrong += _left_alone(session, catalog)
     session.commit()
     return wrong
+
+
+def _left_alone(session: Session, catalog: Catalog) -> list[str]:
+    """Return a sentence for each parent that is there while its orphans' objects are not asked for again."""
+    references = [rule.references for dataset in catalog.datasets.values() for rule in dataset.references]
+    waiting = {
+        (one.key, key)
+        for one in references
+        if one
+        for (key,) in session.rows(
+            f"SELECT parent_key FROM silver.orphans o JOIN bronze.ingestion_metadata m USING (object_id)"
+            f" JOIN {catalog[one.parent].clean_table} c ON c.{one.parent_column}::text = o.parent_key"
+            " JOIN silver.quarantine q USING (object_id, line_number)"
+            " WHERE o.parent = %s AND m.status IN ('done', 'superseded') AND q.status <> 'discarded'",
+            (one.parent,),
+        )
+    }
+    return [f"{column} {key} is there, but its orphans were not freed" for column, key in sorted(waiting)]

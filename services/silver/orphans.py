@@ -214,8 +214,8 @@ def free_orphans(job: Job) -> list[ObjectRef]:
         WITH due AS (
             SELECT m.object_id FROM bronze.ingestion_metadata m
             WHERE m.status IN ('done', 'superseded') AND m.object_id IN (
-                SELECT o.object_id FROM silver.orphans o
-                WHERE o.parent = %(parent)s
+                SELECT o.object_id FROM silver.orphans o JOIN silver.quarantine q USING (object_id, line_number)
+                WHERE o.parent = %(parent)s AND q.status <> 'discarded'
                   AND (EXISTS (SELECT FROM {dataset.clean_table} c WHERE c.{key} = CASE
                                WHEN pg_input_is_valid(o.parent_key, '{kind}') THEN o.parent_key::{kind} END)
                        OR EXISTS (SELECT FROM silver.key_facts f WHERE f.dataset = o.parent

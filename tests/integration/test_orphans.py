@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from services.silver import load
 from services.silver.state import lock_key
 from shared import requests
+from shared.adapters.s3 import S3
 from tests.pipeline import DAY_ZERO, Pipeline
 
 PEOPLE = """
@@ -233,6 +234,27 @@ def test_a_replay_by_hand_leaves_orphans_where_they_are(library: Pipeline) -> No
     assert library.rows("SELECT status, is_requested FROM silver.quarantine") == [("open", False)]
     assert library.ledger(uuid.UUID(notes["object_id"]))["status"] == "done"
     library.assert_invariants()
+
+
+def test_a_discarded_orphan_is_not_fetched_by_its_parent(library: Pipeline) -> None:
+    library.load("notes", b"note_id,author,words\na,1,5\n")
+    requests.discard(library.session, [row[0] for row in library.rows("SELECT quarantine_id FROM silver.quarantine")])
+    library.load("people", b"person_id,height\n1,170\n")
+    assert drain(library) == 0
+    assert library.rows("SELECT status FROM silver.quarantine") == [("discarded",)]
+
+
+def test_an_object_that_is_gone_waits_no_longer(library: Pipeline) -> None:
+    notes = library.load("notes", b"note_id,author,words\na,1,5\n")
+    assert isinstance(library.store, S3)
+    library.store._client.remove_object(notes["bucket"], notes["object_key"], version_id=notes["version_id"])
+    library.load("people", b"person_id,height\n1,170\n")
+    assert drain(library) == 1
+    row = library.ledger(uuid.UUID(notes["object_id"]))
+    assert (row["status"], row["error_message"]) == ("done", "deleted before it was read")
+    assert library.rows("SELECT status, count FROM silver.quarantine, (SELECT count(*) FROM silver.orphans)") == [
+        ("open", 0)
+    ]
 
 
 def test_a_parent_waits_for_children_that_are_being_merged_and_they_for_it(

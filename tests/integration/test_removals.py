@@ -1,7 +1,9 @@
 """Removals as the object store tells of them, and notifications that do not belong here."""
 
 import json
+import uuid
 
+from shared import requests
 from shared.adapters.s3 import S3
 from shared.settings import BRONZE_BUCKET
 from tests.pipeline import Pipeline
@@ -34,6 +36,20 @@ def test_an_object_removed_before_it_was_read_is_set_aside_at_once(pipeline: Pip
     remove(pipeline, key, version_id)
     pipeline.silver.handle(told(key, version_id))
     assert states(pipeline) == [("ignored", "deleted before it was read")]
+
+
+def test_an_object_that_was_to_be_gone_through_again_keeps_its_end(pipeline: Pipeline) -> None:
+    row = pipeline.load("users", b"[" + b'{"id": 1, "name": "Ann"},' * 30 + b'{"id": 2}]', "merge")
+    key, version_id, object_id = row["object_key"], row["version_id"], uuid.UUID(row["object_id"])
+    remove(pipeline, key, version_id)
+    requests.backfill(pipeline.session, "users")
+    pipeline.silver.handle(told(key, version_id))
+    assert states(pipeline) == [("done", "deleted before it was read")]
+
+    requests.replay(pipeline.session, "users")
+    pipeline.silver.handle(told(key, version_id))
+    assert pipeline.ledger(object_id)["status"] == "registered", "the rows' text is kept"
+    assert pipeline.process(object_id) == ["done"]
 
 
 def test_a_delete_marker_takes_nothing_away(pipeline: Pipeline) -> None:

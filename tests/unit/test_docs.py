@@ -14,6 +14,7 @@ from services.cli.app import app
 from shared.catalog import problems_of
 from shared.dataset import CsvFormat, Dataset, JsonFormat, JsonLinesFormat
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
+from shared.rules import KINDS
 from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,11 @@ def test_every_format_and_field_of_csv_is_documented():
     formats = [get_args(declared.model_fields["type"].annotation)[0] for declared in FORMATS]
     fields = [name for name in CsvFormat.model_fields if name not in ("type", "encoding")]
     assert [row.split("`")[1] for row in table_rows("Add a dataset")] == [*formats, *fields]
+
+
+def test_every_kind_of_rule_and_its_fields_are_documented():
+    named = [name for row in table_rows("Rules") for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert named == [*KINDS[1:-1], "references", "check", "expression", "name", "severity", "penalty", "threshold"]
 
 
 def test_window_functions_are_documented():
