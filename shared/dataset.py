@@ -1,15 +1,16 @@
 """A dataset's contract as frozen types: what one YAML file under config/datasets declares."""
 
-import codecs
 import hashlib
 import re
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
+from shared.columns import Column, Derived, Windowed
+from shared.formats import Format
+from shared.functions import DERIVATIONS
 from shared.naming import DATASET_NAME_CHARACTERS_MAX, Name
+from shared.part import Part
 from shared.rules import Rule
 
 # Columns that every clean table has beside those the contract declares.
@@ -18,14 +19,9 @@ LINEAGE_COLUMNS = (
 )  # fmt: skip
 
 Disposition = Literal["replace", "merge", "append"]
-ColumnType = Literal["text", "integer", "decimal", "double", "boolean", "date", "timestamp", "json"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Source(_Part):
+class Source(Part):
     """Where the ingestor fetches the dataset."""
 
     url: str  # http(s)://, file:// or a folder
@@ -40,180 +36,19 @@ class Source(_Part):
         return url
 
 
-class Drops(_Part):
+class Drops(Part):
     """How files that people drop into the bucket are applied."""
 
     write_disposition: Disposition = "merge"
 
 
-def _known_encoding(name: str) -> str:
-    """Return Python's name of an encoding; raises ValueError for what is none, or none of text (base64, zip, …)."""
-    sample = "a;1\n"
-    try:
-        if codecs.getincrementaldecoder(name)().decode(sample.encode(name), final=True) == sample:
-            return codecs.lookup(name).name
-    except (LookupError, ValueError, TypeError, AttributeError):
-        pass
-    raise ValueError(f"{name!r} is no text encoding that Python knows (utf-8, utf-16, latin-1, cp1252, shift_jis, …)")
-
-
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
-
-
-class CsvFormat(_Part):
-    """A CSV dialect, declared and never sniffed."""
-
-    type: Literal["csv"]
-    encoding: Encoding = "utf-8"
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    quote: str | None = Field('"', min_length=1, max_length=1, description="null: cells are never quoted.")
-    escape: str | None = Field(None, min_length=1, max_length=1, description="Takes the next character as it is.")
-    header: bool = Field(True, description="false: the cells are the contract's columns, in their order.")
-    skip_lines: int = Field(0, ge=0, le=1000, description="Lines before the header, or before the first record.")
-    comment: str | None = Field(
-        None, min_length=1, max_length=10, description="Lines that begin with it are no records."
-    )
-    null_values: tuple[str, ...] = ("",)
-    decimal: Literal[".", ","] = "."
-    thousands: str | None = Field(None, min_length=1, max_length=1, description="Between groups of three digits.")
-
-    @model_validator(mode="after")
-    def _characters_differ(self) -> "CsvFormat":
-        marks = [mark for mark in (self.delimiter, self.quote, self.escape, self.comment) if mark is not None]
-        if len(set(marks)) < len(marks) or any(c in mark for mark in marks for c in "\n\r\0"):
-            raise ValueError("delimiter, quote, escape and comment must differ from each other and hold no line break")
-        if self.thousands and (self.thousands == self.decimal or self.thousands in "+-0123456789"):
-            raise ValueError(
-                f"thousands: {self.thousands!r} cannot part the digits of a number; usual are . , ' and a space"
-            )
-        return self
-
-
-class JsonFormat(_Part):
-    """A JSON array of objects; a column's `from` is a dotted path into each."""
-
-    type: Literal["json"]
-    encoding: Encoding = "utf-8"
-
-
-class JsonLinesFormat(_Part):
-    """One JSON object a line; a column's `from` is a dotted path into each."""
-
-    type: Literal["jsonl"]
-    encoding: Encoding = "utf-8"
-
-
-class Column(_Part):
-    """A typed column and where its text comes from."""
-
-    name: Name
-    source: str = Field("", alias="from", description="Header name in CSV, dotted path in JSON; default: the name.")
-    type: ColumnType
-    format: str | None = Field(None, description="strptime pattern of dates and timestamps; default ISO 8601.")
-    precision: int = Field(18, ge=1, le=38)
-    scale: int = Field(4, ge=0, le=18)
-    nullable: bool = False
-    default: str | None = Field(None, description="Text to read instead of an absent value.")
-    optional: bool = Field(False, description="The file may lack the column altogether.")
-
-    @model_validator(mode="after")
-    def _format_fits(self) -> "Column":
-        if self.format and self.type not in ("date", "timestamp"):
-            raise ValueError(f"`format` is for dates and timestamps, not for {self.type}")
-        if self.format and not _reads_back(self.format):
-            raise ValueError(f"`format`: {self.format!r} is no strptime pattern that tells one day from another")
-        if self.optional and not self.nullable and self.default is None:
-            raise ValueError("an optional column needs `nullable: true` or a `default`")
-        return self
-
-    @property
-    def origin(self) -> str:
-        """The column's name in the file."""
-        return self.source or self.name
-
-
-def _reads_back(pattern: str) -> bool:
-    """Say whether a strptime pattern gives back the date that it wrote."""
-    moment = datetime(2021, 11, 23)  # noqa: DTZ001
-    try:
-        return datetime.strptime(moment.strftime(pattern), pattern).date() == moment.date()  # noqa: DTZ007
-    except ValueError:
-        return False
-
-
-class Derived(_Part):
-    """A column computed from the same row by a named function (shared/functions.py)."""
-
-    name: Name
-    function: str
-    of: tuple[str, ...]
-
-    @field_validator("of", mode="before")
-    @classmethod
-    def _one_or_many(cls, of: Any) -> Any:
-        return (of,) if isinstance(of, str) else of
-
-    @model_validator(mode="after")
-    def _known(self) -> "Derived":
-        known = DERIVATIONS.get(self.function)
-        if known is None:
-            raise ValueError(f"no function is called {self.function!r}; there are: {', '.join(sorted(DERIVATIONS))}")
-        if not known.arguments_min <= len(self.of) <= known.arguments_max:
-            raise ValueError(f"{self.function} takes {known.arity}, {len(self.of)} given in `of`")
-        return self
-
-
-class WindowedColumn(_Part):
-    """A column that depends on other rows of its series, or an expression over columns that do."""
-
-    name: Name
-    function: Literal["daily_change", "trailing_mean", "expression"]
-    of: str | None = None
-    days: int = Field(1, ge=1, le=366)
-    sql: str | None = None
-    type: ColumnType | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> "WindowedColumn":
-        if self.function == "expression":
-            if not self.sql or not self.type:
-                raise ValueError("an expression needs `sql` and `type`")
-        elif not self.of:
-            raise ValueError(f"{self.function} needs `of`, the column it reads")
-        return self
-
-    @property
-    def column_type(self) -> ColumnType:
-        """The type of the values."""
-        return self.type or WINDOW_FUNCTIONS[self.function]
-
-
-class Windowed(_Part):
-    """Series (`partition_by`), their order and the columns computed along them."""
-
-    partition_by: tuple[str, ...]
-    order_by: str
-    columns: tuple[WindowedColumn, ...]
-
-    @property
-    def reach_days(self) -> int:
-        """How many days after a change a windowed value can still differ."""
-        reach: dict[str, int] = {}
-        for column in self.columns:
-            if column.function == "expression":
-                continue
-            own = 1 if column.function == "daily_change" else column.days - 1
-            reach[column.name] = own + reach.get(column.of or "", 0)
-        return max(reach.values(), default=0)
-
-
-class SchemaContract(_Part):
+class SchemaContract(Part):
     """What to do about columns that the contract does not know, in dlt's words."""
 
     columns: Literal["freeze", "discard_row", "discard_value"] = "discard_value"
 
 
-class Limits(_Part):
+class Limits(Part):
     """How much a file may be or do before it is refused as a whole."""
 
     bad_rows_max_share: float = Field(0.05, ge=0, le=1)
@@ -225,7 +60,7 @@ class Limits(_Part):
     record_bytes_max: int = Field(1_048_576, ge=1)
 
 
-class Partitioning(_Part):
+class Partitioning(Part):
     """Range partitions of the clean table."""
 
     column: str
@@ -240,14 +75,14 @@ class Partitioning(_Part):
         return self
 
 
-class Dataset(_Part):
+class Dataset(Part):
     """One dataset: everything particular to it."""
 
     name: Name = Field(alias="dataset")
     description: str = ""
     source: Source | None = None
     drops: Drops = Drops()
-    format: Annotated[CsvFormat | JsonFormat | JsonLinesFormat, Field(discriminator="type")]
+    format: Format
     columns: tuple[Column, ...] = Field(min_length=1)
     primary_key: tuple[str, ...] = ()
     schema_contract: SchemaContract = SchemaContract()
@@ -369,8 +204,3 @@ class Dataset(_Part):
         if declared in ("replace", "merge", "append") and (declared == "append") == self.is_append:
             return declared  # type: ignore[return-value]
         return self.drops.write_disposition
-
-
-def parse_timestamp(text: str, pattern: str | None) -> datetime:
-    """Read a timestamp by its declared pattern, or ISO 8601."""
-    return datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)  # noqa: DTZ007

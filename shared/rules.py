@@ -10,9 +10,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictFloat,
     StrictInt,
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from shared.naming import Name
+from shared.part import Part
 
 Severity = Literal["warn", "quarantine", "reject"]
 Bound = StrictInt | StrictFloat | datetime | date
@@ -28,10 +27,6 @@ Location = tuple[int | str, ...]
 
 NUMBERS = ("integer", "decimal", "double")
 MOMENTS = ("date", "timestamp")
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 def _as_columns(given: Any) -> Any:
@@ -45,20 +40,20 @@ def _as_tuple(given: Any) -> Any:
 Columns = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 
 
-class Of(_Part):
+class Of(Part):
     """The columns that a rule is about, and nothing else to say."""
 
     of: Columns
 
 
-class Unique(_Part):
+class Unique(Part):
     """A value, or several together, that no two rows share."""
 
     of: Columns
     within: Literal["file", "table"] = "file"
 
 
-class Range(_Part):
+class Range(Part):
     """The least and the largest value, both allowed."""
 
     of: str
@@ -78,7 +73,7 @@ class Range(_Part):
         return self
 
 
-class Length(_Part):
+class Length(Part):
     """The least and the largest number of characters, both allowed."""
 
     of: str
@@ -104,21 +99,21 @@ def _in_order(least: Any, largest: Any) -> None:
         raise ValueError(f"`min` {least} is above `max` {largest}: no value would do")
 
 
-class Pattern(_Part):
+class Pattern(Part):
     """A regular expression (RE2) that the whole text must match."""
 
     of: str
     matches: str = Field(min_length=1)
 
 
-class AcceptedValues(_Part):
+class AcceptedValues(Part):
     """The values there may be."""
 
     of: str
     values: tuple[StrictInt | str, ...] = Field(min_length=1)
 
 
-class References(_Part):
+class References(Part):
     """A value that is the key of another dataset: `in: users.user_id`."""
 
     of: str
@@ -148,7 +143,7 @@ KINDS = (
 )  # fmt: skip
 
 
-class Rule(_Part):
+class Rule(Part):
     """A condition on rows, how grave it is to break it, and what that costs."""
 
     name: Name = ""  # default: its kind and columns

@@ -9,7 +9,8 @@ from services.silver.batchsql import BatchSql
 from services.silver.check import good_schema
 from services.silver.verdicts import rule_sql
 from services.silver.window import window_type
-from shared.dataset import Dataset, WindowedColumn
+from shared.columns import WindowedColumn
+from shared.dataset import Dataset
 from shared.errors import ConfigurationError
 from shared.functions import DERIVATIONS
 

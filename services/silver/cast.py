@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 
 from services.silver.numerals import POINT, Marks, marks_of, with_point
 from services.silver.record import shortened
-from shared.dataset import Column, CsvFormat, Dataset, parse_timestamp
+from shared.columns import Column, parse_timestamp
+from shared.dataset import Dataset
+from shared.formats import CsvFormat
 
 _INTEGER = r"^[+-]?[0-9]{1,18}$"
 _INTEGER_EXACT = re.compile(r"[+-]?[0-9]+")

@@ -19,7 +19,8 @@ from services.silver.blocks import Blocks, in_utf8
 from services.silver.header import Layout, read_header
 from services.silver.record import Broken, Records, text_of
 from services.silver.scanner import Dialect, Scanner, dialect_of, line_end
-from shared.dataset import CsvFormat, Dataset
+from shared.dataset import Dataset
+from shared.formats import CsvFormat
 
 # A plain stretch shorter than this costs more to set up than the scanner takes for it.
 PLAIN_BYTES_MIN = 8_192

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from services.silver.blocks import Blocks
 from services.silver.scanner import Dialect, line_end
-from shared.dataset import CsvFormat, Dataset
+from shared.dataset import Dataset
 from shared.errors import Rejected
+from shared.formats import CsvFormat
 
 
 @dataclass(frozen=True)

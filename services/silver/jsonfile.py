@@ -8,8 +8,9 @@ from typing import Any, BinaryIO
 from services.silver.blocks import in_utf8
 from services.silver.jsonrecord import DECODER, Batch
 from services.silver.record import Records, shortened
-from shared.dataset import Dataset, JsonFormat
+from shared.dataset import Dataset
 from shared.errors import Rejected
+from shared.formats import JsonFormat
 
 _SPACE = " \t\r\n"
 

@@ -7,8 +7,9 @@ from typing import BinaryIO
 from services.silver.blocks import Blocks, in_utf8
 from services.silver.jsonrecord import DECODER, Batch
 from services.silver.record import Records, text_of
-from shared.dataset import Dataset, JsonLinesFormat
+from shared.dataset import Dataset
 from shared.errors import Rejected
+from shared.formats import JsonLinesFormat
 
 
 def read_json_lines(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max: int) -> Iterator[Records]:

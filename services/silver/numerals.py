@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shared.dataset import CsvFormat, JsonFormat, JsonLinesFormat
+from shared.formats import CsvFormat, JsonFormat, JsonLinesFormat
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from services.silver.job import FileRead, Job, ObjectVersion
 from services.silver.record import Broken, Records
 from services.silver.reread import read_records
 from services.silver.spool import Spool
-from shared.dataset import CsvFormat, Dataset, JsonFormat, JsonLinesFormat
+from shared.dataset import Dataset
 from shared.errors import Rejected
+from shared.formats import CsvFormat, JsonFormat, JsonLinesFormat
 from shared.ports import Session
 from shared.settings import Settings
 

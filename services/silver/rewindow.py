@@ -13,7 +13,7 @@ from services.silver.job import Job
 from services.silver.touched import Touched, shifted
 from services.silver.window import compute, differing, sorted_by_series, window_type
 from services.silver.write import copy_rows
-from shared.dataset import Windowed
+from shared.columns import Windowed
 
 # Rows of which windows are computed at a time; beyond it, series are dealt into as many parts as needed.
 ROWS_AT_A_TIME = 1_000_000

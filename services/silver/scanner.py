@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.silver.record import Broken, text_of
-from shared.dataset import CsvFormat
+from shared.formats import CsvFormat
 
 
 @dataclass(frozen=True)

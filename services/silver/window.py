@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.silver.batchsql import BatchSql
-from shared.dataset import Windowed, WindowedColumn
+from shared.columns import Windowed, WindowedColumn
 from shared.functions import RATE_TYPE, decimal_array, int64_values, rounded_quotient
 
 _INT64_SAFE = 2**62

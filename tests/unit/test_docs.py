@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from services.cli.app import app
 from shared.catalog import problems_of
-from shared.dataset import CsvFormat, Dataset, JsonFormat, JsonLinesFormat
+from shared.dataset import Dataset
+from shared.formats import CsvFormat, JsonFormat, JsonLinesFormat
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 from shared.rules import KINDS
 from shared.settings import Settings

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.silver.cast import cast_column, read_decimal, read_integer
 from services.silver.numerals import Marks
-from shared.dataset import Column
+from shared.columns import Column
 
 
 def column(kind: str, **more: Any) -> Column:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from services.silver import csvfile
 from services.silver.csvfile import read_csv
 from shared.catalog import problems_of
-from shared.dataset import CsvFormat, Dataset
+from shared.dataset import Dataset
 from shared.errors import Rejected
+from shared.formats import CsvFormat
 
 CONTRACT = """
 dataset: pairs
