@@ -24,6 +24,13 @@ class ObjectInfo:
     is_delete_marker: bool = False
 
 
+@dataclass(frozen=True)
+class Folder:
+    """What keys of a bucket have in common up to a slash."""
+
+    prefix: str  # with the slash
+
+
 class ObjectStore(Protocol):
     """An S3-compatible object store. Every method raises Unavailable when the server cannot be reached."""
 
@@ -63,6 +70,13 @@ class ObjectStore(Protocol):
         """List all versions under a prefix by key, newest first within a key, delete markers among them.
 
         Listings carry no user metadata; `metadata` is empty.
+        """
+        ...
+
+    def level(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo | Folder]:
+        """List the versions right under a prefix that ends with a slash (or is empty), and the folders below it.
+
+        Of thousands of entries on one level a server may leave some out (SeaweedFS); `versions` leaves none out.
         """
         ...
 

@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     full_sweep_interval_seconds: float = Field(
         600, gt=0, description="After so long a sweep asks the ledger also about what the sweeps before it knew."
     )
+    listing_share_max: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of time for listing the whole bucket; between, known past days are left out.",
+    )
     reannounce_after_seconds: float = Field(
         20,
         gt=0,

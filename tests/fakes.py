@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shared.errors import ObjectDamaged, ObjectGone, Unavailable
-from shared.ports import ObjectInfo
+from shared.ports import Folder, ObjectInfo
 
 
 class FakeStore:
@@ -80,6 +80,15 @@ class FakeStore:
         found = [i for i, _ in reversed(self.entries) if i.bucket == bucket and i.key.startswith(prefix)]
         for info in sorted(found, key=lambda info: info.key):
             yield replace(info, metadata={})
+
+    def level(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo | Folder]:
+        folders: set[str] = set()
+        for info in self.versions(bucket, prefix):
+            name, slash, _ = info.key.removeprefix(prefix).partition("/")
+            if not slash:
+                yield info
+            folders |= {f"{prefix}{name}/"} if slash else set()
+        yield from (Folder(name) for name in sorted(folders))
 
 
 class FakeBus:

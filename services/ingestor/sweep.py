@@ -1,7 +1,8 @@
 """The sweep: bucket against ledger, ledger against events. It heals whatever notifications lose.
 
-It lists the whole bucket in pages and holds one stretch of it at a time. Stretches that the sweep before knew as a whole
-are not asked about; every so often all of them are, in case the ledger lost something (a restored backup).
+It lists the bucket in pages and holds one stretch of it at a time. Stretches that the sweep before knew as a whole are not
+asked about, and where the bucket is large most sweeps leave past days out (`folders.py`); every so often everything is
+listed and asked about, in case the ledger lost something (a restored backup) or somebody added to a past day unannounced.
 """
 
 import logging
@@ -11,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from queue import SimpleQueue
 
 from services.ingestor import unfinished
+from services.ingestor.folders import PastDays, day_folder, without
 from services.ingestor.stretches import Memory, digest, stretches
 from shared.catalog import Catalog
 from shared.errors import ObjectGone
@@ -55,7 +58,7 @@ class Sweeper:
     ) -> None:
         self._settings, self._catalog, self._warehouse = settings, catalog, warehouse
         self._store, self._bus = store, bus
-        self._memory = Memory()
+        self._memory, self._past = Memory(), PastDays()
         self._asked_all_at_seconds = time.monotonic()
 
     def sweep(self) -> SweepResult:
@@ -64,16 +67,17 @@ class Sweeper:
             return self._sweep()
         finally:
             self._memory.give_up()
+            self._past.give_up()
 
     def _sweep(self) -> SweepResult:
         with self._warehouse.session("ingestor-sweep") as session:
             is_old = time.monotonic() - self._asked_all_at_seconds > self._settings.full_sweep_interval_seconds
             if release_unclaimed(session, self._catalog) or is_old:
                 self._memory.clear()
+                self._past.clear()
                 self._asked_all_at_seconds = time.monotonic()
             missing = unfinished.waiting_objects(session, BRONZE_BUCKET)
-            listed, registered = self._compare(session, missing)
-            self._memory.finish()
+            listed, registered = self._list(session, missing)
             gone = sum(_forget(session, self._store, identity, ref) for identity, ref in missing.items())
             announced = _announce_objects(session, self._bus, unfinished.overdue_objects(session, self._settings))
             changes = _announce_changes(session, self._bus, unfinished.overdue_changes(session, self._settings))
@@ -82,26 +86,46 @@ class Sweeper:
             log.info("The sweep found work.", extra={"action": "sweep_found", **vars(result)})
         return result
 
-    def _compare(self, session: Session, missing: dict[uuid.UUID, ObjectRef]) -> tuple[int, int]:
+    def _list(self, session: Session, missing: dict[uuid.UUID, ObjectRef]) -> tuple[int, int]:
+        """Compare the whole bucket, or what of it may have changed, with the ledger; see _compare."""
+        began, today = time.monotonic(), database_now(session).date()
+        session.commit()
+        if self._past.may_be_left_out(began, self._settings.listing_share_max):
+            left_out = self._past.known
+            for identity in [one for one, ref in missing.items() if day_folder(ref.key, today) in left_out]:
+                del missing[identity]  # whether it is gone, the next listing of the whole bucket shows
+            return self._compare(session, missing, without(self._store, BRONZE_BUCKET, left_out), today)
+        found = self._compare(session, missing, self._store.versions(BRONZE_BUCKET), today)
+        self._memory.finish()
+        self._past.finish(began, time.monotonic())
+        return found
+
+    def _compare(
+        self, session: Session, missing: dict[uuid.UUID, ObjectRef], listing: Iterable[ObjectInfo], today: date
+    ) -> tuple[int, int]:
         """Register what the ledger lacks; return how many versions are listed and how many of them were new.
 
         Strikes what is listed from `missing`.
         """
         listed = registered = 0
         awaited = {ref.key for ref in missing.values()}
-        listing = self._store.versions(BRONZE_BUCKET)
         for stretch in stretches(i for i in listing if not i.is_delete_marker and not i.key.endswith("/")):
             listed += len(stretch)
             for identity in (one for info in stretch if info.key in awaited for one in identities(info)):
                 missing.pop(identity, None)
+            for info in stretch:
+                self._past.note(info.key, today)
             name = digest(stretch)
             if self._memory.has(name):
                 continue
             unknown = _unknown(session, stretch)
             new = self._enter(oldest_first(unknown))
             registered += new
-            if new == len(unknown):  # what cannot be registered is asked about again
+            if new == len(unknown):
                 self._memory.add(name)
+            else:  # what cannot be registered is asked about again
+                for info in unknown:
+                    self._past.spoil(info.key, today)
         return listed, registered
 
     def _enter(self, infos: Sequence[ObjectInfo]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.errors import Unavailable
-from shared.ports import ObjectInfo
+from shared.ports import Folder, ObjectInfo
 
 PAGE_VERSIONS = 1000  # what S3 servers give at most
 
@@ -54,6 +54,14 @@ def list_versions(
                 yield from (info for info in found if info.version_id not in torn.get(key, ()))
 
 
+def list_level(ask: Ask, bucket: str, prefix: str, page_versions: int) -> Iterator[ObjectInfo | Folder]:
+    """List the versions right under a prefix and the folders below it, page by page, as the server gives them."""
+    for page in _pages(ask, bucket, prefix, page_versions, delimiter="/"):
+        yield from infos_of(bucket, page.root)
+        for common in page.root.iterfind("{*}CommonPrefixes"):
+            yield Folder(_text(common, "Prefix"))
+
+
 def infos_of(bucket: str, root: ET.Element) -> Iterator[ObjectInfo]:
     """Read the versions and delete markers of a page, in its order."""
     for element in root:
@@ -76,10 +84,10 @@ def plain_version(version_id: str | None) -> str:
     return "" if version_id in (None, "null") else str(version_id)
 
 
-def _pages(ask: Ask, bucket: str, prefix: str, page_versions: int) -> Iterator[Page]:
+def _pages(ask: Ask, bucket: str, prefix: str, page_versions: int, **more: str) -> Iterator[Page]:
     marker: dict[str, str] = {}
     while True:
-        page = ask({"versions": "", "prefix": prefix, "max-keys": str(page_versions), **marker})
+        page = ask({"versions": "", "prefix": prefix, "max-keys": str(page_versions), **more, **marker})
         yield page
         if not _is_truncated(page):
             return

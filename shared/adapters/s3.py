@@ -16,9 +16,9 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from minio.notificationconfig import NotificationConfig, QueueConfig
 from minio.versioningconfig import ENABLED, VersioningConfig
 
-from shared.adapters.listing import PAGE_VERSIONS, Page, list_versions, plain_version
+from shared.adapters.listing import PAGE_VERSIONS, Ask, Page, list_level, list_versions, plain_version
 from shared.errors import ConfigurationError, ObjectDamaged, ObjectGone, Unavailable
-from shared.ports import ObjectInfo
+from shared.ports import Folder, ObjectInfo
 from shared.settings import Settings
 
 # An outage has to show within seconds; silence of a minute on an open connection is an outage too.
@@ -218,21 +218,27 @@ class S3:
 
         On SeaweedFS, versions that its paging leaves out come at the end, out of this order.
         """
-        what = f"listing of {bucket}/{prefix}"
 
+        def current_keys() -> list[str]:
+            with _translated(f"listing of {bucket}/{prefix}"):
+                return [str(o.object_name) for o in self._client.list_objects(bucket, prefix, recursive=True)]
+
+        return list_versions(self._asker(bucket, prefix), current_keys, bucket, prefix, self._page_versions)
+
+    def level(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo | Folder]:
+        """List the versions right under a prefix and the folders below it."""
+        return list_level(self._asker(bucket, prefix), bucket, prefix, self._page_versions)
+
+    def _asker(self, bucket: str, prefix: str) -> Ask:
         def ask(query: Mapping[str, str]) -> Page:
-            with _translated(what):
+            with _translated(f"listing of {bucket}/{prefix}"):
                 # The package's own listing puts the delete markers of a page behind all its versions, and so
                 # loses their place among them; hence its signed request, but our own reading of the answer.
                 answer = self._client._execute("GET", bucket, query_params=dict(query))
             is_seaweed = answer.headers.get("Server", "").startswith("SeaweedFS")
             return Page(ET.fromstring(answer.data), skips_keys=is_seaweed)  # noqa: S314 - the store is ours
 
-        def current_keys() -> list[str]:
-            with _translated(what):
-                return [str(o.object_name) for o in self._client.list_objects(bucket, prefix, recursive=True)]
-
-        return list_versions(ask, current_keys, bucket, prefix, self._page_versions)
+        return ask
 
 
 def open_s3(settings: Settings) -> S3:

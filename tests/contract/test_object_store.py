@@ -10,7 +10,7 @@ from fakes import FakeStore
 
 from shared.adapters.s3 import S3
 from shared.errors import ConfigurationError, ObjectDamaged, ObjectGone, Unavailable
-from shared.ports import ObjectStore
+from shared.ports import Folder, ObjectInfo, ObjectStore
 
 KEY = "covid/a b+ü/Datei (1).csv"
 
@@ -113,6 +113,26 @@ def test_versions_are_listed_by_key_and_newest_first_over_all_pages(store: Objec
     expected = [(i.key, i.version_id) for key in ("a/1", "a/1.csv", "b/2") for i in reversed(put) if i.key == key]
     assert listed == expected
     assert [info.key for info in store.versions(versioned, "b/")] == ["b/2"] * 4
+
+
+def test_a_level_shows_what_lies_on_it_and_the_folders_below(store: ObjectStore, versioned: str) -> None:
+    keys = ("covid/a b+ü.csv", "covid/ingest_date=2026-01-01/x.csv", "covid/ingest_date=2026-01-02/y/z.csv", "top.csv")
+    put = [store.put_bytes(versioned, key, bytes([n]), {}) for n in range(2) for key in keys]
+
+    def shown(prefix: str) -> tuple[list[tuple[str, str]], list[str]]:
+        entries = list(store.level(versioned, prefix))
+        versions = [(one.key, one.version_id) for one in entries if isinstance(one, ObjectInfo)]
+        return versions, [one.prefix for one in entries if isinstance(one, Folder)]
+
+    def of(key: str) -> list[tuple[str, str]]:
+        return [(info.key, info.version_id) for info in reversed(put) if info.key == key]
+
+    assert shown("") == (of("top.csv"), ["covid/"])
+    assert shown("covid/") == (
+        of("covid/a b+ü.csv"),
+        ["covid/ingest_date=2026-01-01/", "covid/ingest_date=2026-01-02/"],
+    )
+    assert shown("covid/ingest_date=2026-01-01/") == (of("covid/ingest_date=2026-01-01/x.csv"), [])
 
 
 @pytest.mark.parametrize("page_versions", [2, 3, 7])

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -330,6 +331,25 @@ def test_what_the_ledger_has_lost_is_found_by_the_next_full_sweep(
 
     impatient = replace(ingestor, settings=ingestor.settings.model_copy(update={"full_sweep_interval_seconds": 1e-9}))
     assert impatient.sweep_once().registered == 1
+
+
+def test_a_sweep_of_a_large_bucket_leaves_known_past_days_out_until_the_whole_is_listed_again(
+    ingestor: Ingestor, store: S3, dataset: Dataset
+) -> None:
+    thrifty = replace(ingestor, settings=ingestor.settings.model_copy(update={"listing_share_max": 1e-9}))
+    past, today = f"{dataset.name}/ingest_date=2020-01-01", f"{dataset.name}/ingest_date={datetime.now(UTC):%Y-%m-%d}"
+    for key in (f"{past}/a.csv", f"{today}/a.csv", f"{dataset.name}/a.csv"):
+        store.put_bytes(BRONZE_BUCKET, key, CSV, {})
+    first = thrifty.sweep_once()
+    for key in (f"{past}/b.csv", f"{today}/b.csv", f"{dataset.name}/b.csv", f"{dataset.name}/new/b.csv"):
+        store.put_bytes(BRONZE_BUCKET, key, CSV, {})
+
+    narrow = thrifty.sweep_once()
+    whole = replace(thrifty, settings=ingestor.settings).sweep_once()
+
+    assert (first.listed, first.registered) == (3, 3)
+    assert (narrow.listed, narrow.registered, narrow.gone) == (5, 3, 0)
+    assert (whole.listed, whole.registered) == (7, 1)
 
 
 def test_two_ingestors_sweep_at_once_and_register_everything_once(
