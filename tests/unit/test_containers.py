@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.metrics import METRICS
 from shared.roles import WHO
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,28 @@ def test_no_password_has_a_default() -> None:
     assert ".env" in (ROOT / ".gitignore").read_text().split()
 
 
-@pytest.mark.parametrize("name", ["kafka", "store", "postgres"])
+def test_what_comes_on_request_only_has_a_profile() -> None:
+    assert {name: SERVICES[name]["profiles"] for name in SERVICES if "profiles" in SERVICES[name]} == {
+        "cli": ["cli"],
+        "prometheus": ["monitoring"],
+    }
+
+
+def test_alerts_rest_on_metrics_and_labels_that_there_are() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())["groups"][0]["rules"]
+    labels = {metric.name: metric.labels for metric in METRICS}
+    scrapes = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    found = [target["names"] for target in scrapes[0]["dns_sd_configs"]]
+
+    assert found == [["ingestor"], ["silver"], ["gold"]]
+    for rule in rules:
+        names = re.findall(r"medallion_[a-z_]+", rule["expr"])
+        assert set(names) <= set(labels), rule["alert"]
+        told = {"service", "instance"}.union(*(labels[name] for name in names))
+        assert set(re.findall(r"\$labels\.([a-z]+)", str(rule["annotations"]))) <= told, rule["alert"]
+
+
+@pytest.mark.parametrize("name", ["kafka", "store", "postgres", "prometheus"])
 def test_images_of_others_are_pinned(name: str) -> None:
     image = SERVICES[name]["image"]
 
