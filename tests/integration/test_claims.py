@@ -25,7 +25,8 @@ def test_a_holder_that_is_late_all_the_time_is_watched_no_longer_than_silence_wo
 
         def beat_late() -> None:
             pipeline.session.execute(
-                "INSERT INTO bronze.workers (worker_id, service, host, pid, backend_pid) VALUES ('late', 'silver', '', 1, %s)"
+                "INSERT INTO bronze.workers (worker_id, service, host, pid, backend_pid)"
+                " VALUES ('late', 'silver', '', 1, %s)"
                 " ON CONFLICT (worker_id) DO UPDATE SET heartbeat_at = clock_timestamp() - interval '0.5 s'",
                 (holder.backend_pid,),
             )
