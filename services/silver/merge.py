@@ -76,9 +76,11 @@ def refuse_if_too_bad(job: Job, conflicts: int) -> None:
                 f"or the rule in config/datasets/{job.dataset.name}.yaml"
             )
     if bad > limits.bad_rows_max_share * tally.rows_read:
+        # Reasons without an example are orphans', which count towards no limit.
+        told = [one for one in tally.reasons.most_common() if one[0] in tally.examples][:3]
         worst = "; ".join(
             f"{count:,} × {rule}{f' of {column}' if column else ''}, first {tally.examples[rule, column]}"
-            for (rule, column), count in tally.reasons.most_common(3)
+            for (rule, column), count in told
         )
         if conflicts:
             worst += f"{'; ' if worst else ''}{conflicts:,} × duplicate_key"

@@ -232,6 +232,18 @@ def test_children_before_their_parents_are_freed_without_a_hand(library: Pipelin
     library.assert_invariants()
 
 
+def test_a_file_that_is_rejected_for_its_bad_rows_does_not_blame_its_orphans(
+    pipeline_with: Callable[..., Pipeline],
+) -> None:
+    strict = NOTES.replace("bad_rows_max_share: 1", "bad_rows_max_share: 0.3")
+    library = pipeline_with({"people": PEOPLE, "notes": strict, "replies": REPLIES})
+    row = library.load("notes", b"note_id,author,words\na,1,5\nb,1,5\nc,,x\n")
+    assert row["status"] == "rejected"
+    assert "1 of 3 rows (33.3%) cannot be used" in row["error_message"]
+    assert "1 × type of words, first" in row["error_message"]
+    assert "references_author" not in row["error_message"]
+
+
 def test_the_freed_object_is_announced_at_once(library: Pipeline) -> None:
     library.load("notes", b"note_id,author,words\na,1,5\n")
     library.bus.published.clear()
