@@ -42,3 +42,15 @@ def test_an_older_version_gone_through_again_never_replaces_the_newest(readings:
     assert readings.ledger(new)["status"] == "done"
     assert values(readings) == [2]
     readings.assert_invariants()
+
+
+def test_going_through_all_versions_again_leaves_the_newest_its_quarantine(readings: Pipeline) -> None:
+    ids = [
+        readings.drop("readings/bad rows.csv", b"at,value\n" + b"2026-01-01,1\n" * 30 + b"2026-01-01,x\n").object_id
+        for _ in range(2)
+    ]
+    readings.process(*ids)
+    requests.backfill(readings.session, "readings")
+    readings.process(*ids)
+    found = readings.rows("SELECT object_id, status FROM silver.quarantine ORDER BY version")
+    assert found == [(ids[0], "superseded"), (ids[1], "open")]

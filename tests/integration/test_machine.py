@@ -156,13 +156,11 @@ class Machine(RuleBasedStateMachine):
         except (Died, Unavailable):
             return
 
-    @rule()
-    def sweep(self) -> None:
+    @rule(is_restarted=st.booleans())
+    def sweep(self, is_restarted: bool = False) -> None:
+        if is_restarted:
+            self.sweeper = self.arena.new_sweeper()
         self.sweeper.sweep()
-
-    @rule()
-    def restart_the_ingestor(self) -> None:
-        self.sweeper = self.arena.new_sweeper()
 
     # ---- what people ask for
 
