@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from shared.errors import ObjectDamaged, ObjectGone, Unavailable
@@ -18,6 +19,11 @@ class FakeStore:
         self.versioned: dict[str, bool] = {}
         self.is_away = False
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self._puts = count()
+
+    def empty(self) -> None:
+        """Be as new, with the buckets that there are."""
+        self.entries, self._puts = [], count()
 
     def _check(self) -> None:
         if self.is_away:
@@ -36,7 +42,7 @@ class FakeStore:
     def put_bytes(self, bucket: str, key: str, data: bytes, metadata: Mapping[str, str]) -> ObjectInfo:
         self._check()
         self.now += timedelta(seconds=1)
-        version = f"{len(self.entries):08x}" if self.versioned[bucket] else ""
+        version = f"{next(self._puts):08x}" if self.versioned[bucket] else ""
         etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
         kept = {name.lower(): value for name, value in metadata.items() if value}
         info = ObjectInfo(bucket, key, version, etag, len(data), self.now, kept)
@@ -48,7 +54,7 @@ class FakeStore:
     def remove(self, bucket: str, key: str, version_id: str = "") -> None:
         """Remove a version, or leave a delete marker where the bucket is versioned and none is named."""
         if self.versioned[bucket] and not version_id:
-            marker = ObjectInfo(bucket, key, f"{len(self.entries):08x}", "", 0, self.now, is_delete_marker=True)
+            marker = ObjectInfo(bucket, key, f"{next(self._puts):08x}", "", 0, self.now, is_delete_marker=True)
             self.entries.append((marker, b""))
         else:
             named = (bucket, key, version_id)

@@ -16,7 +16,7 @@ from shared.landing import Landing, land
 from shared.ledger import Registration, register, register_known
 from shared.migrate import migrate
 from shared.models import load_models, models_depending_on
-from shared.ports import Row, Session
+from shared.ports import ObjectStore, Row, Session
 from shared.settings import BRONZE_BUCKET, BUCKETS, Settings
 from tests.invariants import broken_invariants
 
@@ -53,11 +53,11 @@ class NamedWorker:
 class Pipeline:
     """Land, process and look, one step at a time."""
 
-    def __init__(self, settings: Settings, catalog: Catalog | None = None) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog | None = None, store: ObjectStore | None = None) -> None:
         assert settings.database_url is not None
         self.settings = settings
         self.warehouse = Postgres(settings.database_url.get_secret_value())
-        self.store = open_s3(settings)
+        self.store = store or open_s3(settings)
         for bucket in BUCKETS:
             self.store.ensure_bucket(bucket, versioned=bucket == BRONZE_BUCKET)
         self.catalog = catalog or load_catalog(settings.dataset_dir)

@@ -60,7 +60,7 @@ def overdue_objects(session: Session, settings: Settings) -> list[OverdueObject]
                         %(after)s * %(growth)s * interval '1 second')
                     ELSE %(after)s * interval '1 second' END
                 OR o.status = 'failed'
-                AND o.announced_at < clock_timestamp() - interval '1 second'
+                AND coalesce(o.announced_at, o.finished_at) < clock_timestamp() - interval '1 second'
                     * least(%(pause_max)s,
                             %(pause)s * power(2, least(greatest(o.attempts - %(attempts)s, 0), 20)))
             )

@@ -19,11 +19,7 @@ def merge_append(job: Job) -> Touched:
     touched = Touched(job.dataset, job.settings.change_groups_max)
     job.counts.read, job.counts.discarded = job.file.tally.rows_read, job.file.tally.rows_discarded
     job.counts.quarantined = job.file.tally.rows_bad + job.file.tally.rows_orphaned
-    is_superseded = job.session.rows(
-        f"SELECT EXISTS (SELECT FROM bronze.ingestion_metadata WHERE {_SAME_KEY} AND status = 'done' AND version > %s)",
-        (job.obj.bucket, job.obj.object_key, job.obj.object_id, job.obj.version),
-    )[0][0]
-    if is_superseded:
+    if not job.is_refold and _has_newer_version(job):  # anew, versions come in their order
         job.actions = np.full(job.file.good.rows, Action.SUPERSEDED, np.uint8)
         job.counts.superseded = job.file.good.rows
         if job.file.bad.rows:
@@ -41,6 +37,18 @@ def merge_append(job: Job) -> Touched:
         write_clean(job, iter([clean]))
     keep_bad_rows(job, job.actions)
     return touched
+
+
+def _has_newer_version(job: Job) -> bool:
+    """Say whether a newer version has taken effect, even if it is to be gone through again just now."""
+    found: bool = job.session.rows(
+        f"""
+        SELECT EXISTS (SELECT FROM bronze.ingestion_metadata
+                       WHERE {_SAME_KEY} AND version > %s AND completed_as IN ('done', 'superseded') AND NOT is_withdrawn)
+        """,
+        (job.obj.bucket, job.obj.object_key, job.obj.object_id, job.obj.version),
+    )[0][0]
+    return found
 
 
 def _remove_rows_of_older_versions(job: Job, touched: Touched) -> None:

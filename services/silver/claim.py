@@ -151,24 +151,26 @@ def finish(
 
 
 def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> None:
-    """Record a verdict that changes no data (rejected, held, ignored, or registered again to be retried); commits.
+    """Record a verdict that changes no data (rejected, held, ignored; failed or registered again to be retried); commits.
 
-    An object that once came to its end keeps that status when a later pass over it fails.
+    An object that once came to its end keeps that status when a later pass is refused. What was asked of it stays asked
+    until a pass comes to a verdict: a bug is none.
     """
     given_back = 1 if status == "registered" else 0
-    if status not in ("registered", "failed"):
+    is_open = status in ("registered", "failed")
+    if not is_open:
         # Its orphans cannot be freed by another pass like this one; a backfill by hand finds them again.
         session.execute("DELETE FROM silver.orphans WHERE object_id = %s", (obj.object_id,))
     session.execute(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = CASE WHEN %s = 'registered' THEN 'registered' ELSE coalesce(completed_as, %s) END,
+        SET status = CASE WHEN %s THEN %s ELSE coalesce(completed_as, %s) END,
             error_message = %s, attempts = attempts - %s,
-            request = CASE WHEN %s = 'registered' THEN request END,
+            request = CASE WHEN %s THEN request END,
             finished_at = CASE WHEN %s = 'registered' THEN NULL ELSE clock_timestamp() END
         WHERE object_id = %s AND epoch = %s AND status = 'processing'
         """,
-        (status, status, reason, given_back, status, status, obj.object_id, obj.epoch),
+        (is_open, status, status, reason, given_back, is_open, status, obj.object_id, obj.epoch),
     )
     session.commit()
 

@@ -33,9 +33,7 @@ def read_header(blocks: Blocks, dataset: Dataset, dialect: Dialect) -> tuple[Lay
         blocks.give_back(first[start:])
         layout = Layout(tuple(c.origin for c in dataset.columns), tuple(range(len(dataset.columns))), ())
         return layout, first.count(b"\n", 0, start)
-    end = line_end(first, start)
-    while end < len(first) and dialect.is_open(first, start, end):
-        end = line_end(first, end)
+    end = dialect.record_end(first, start)
     try:
         names = _names(first[start:end], dialect)
     except (csv.Error, UnicodeDecodeError) as error:

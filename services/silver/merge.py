@@ -14,6 +14,7 @@ from services.silver import facts
 from services.silver.badrows import close_quarantine, keep_bad_rows
 from services.silver.decide import counted, decide
 from services.silver.diff import Action
+from services.silver.guard import guard_removals
 from services.silver.job import Job
 from services.silver.rewindow import rewindow
 from services.silver.touched import Touched
@@ -31,15 +32,11 @@ from services.silver.write import (
     write_raw,
 )
 from shared.ddl import clean_columns
-from shared.errors import MedallionError, Rejected
+from shared.errors import Rejected
 from shared.rules import Rule
 
 # So many removed keys are listed in the change set's Parquet file; gold does not depend on them.
 REMOVED_KEYS_MAX = 100_000
-
-
-class Held(MedallionError):
-    """The object waits for a person's `approve`."""
 
 
 def merge_keyed(job: Job) -> Touched:
@@ -49,7 +46,7 @@ def merge_keyed(job: Job) -> Touched:
     """
     actions = job.actions = decide(job)
     refuse_if_too_bad(job, counted(actions, Action.CONFLICT))
-    removed = _guard_removals(job)
+    removed = guard_removals(job)
     touched = Touched(job.dataset, job.settings.change_groups_max)
     _count(job, actions, removed)
     if removed:
@@ -79,9 +76,11 @@ def refuse_if_too_bad(job: Job, conflicts: int) -> None:
                 f"or the rule in config/datasets/{job.dataset.name}.yaml"
             )
     if bad > limits.bad_rows_max_share * tally.rows_read:
+        # Reasons without an example are orphans', which count towards no limit.
+        told = [one for one in tally.reasons.most_common() if one[0] in tally.examples][:3]
         worst = "; ".join(
             f"{count:,} × {rule}{f' of {column}' if column else ''}, first {tally.examples[rule, column]}"
-            for (rule, column), count in tally.reasons.most_common(3)
+            for (rule, column), count in told
         )
         if conflicts:
             worst += f"{'; ' if worst else ''}{conflicts:,} × duplicate_key"
@@ -97,31 +96,6 @@ def _share_allowed(rule: Rule) -> float | None:
     if rule.severity == "reject":
         return rule.threshold or 0
     return rule.threshold if rule.severity == "quarantine" else None
-
-
-def _guard_removals(job: Job) -> int:
-    """Return how many live rows the snapshot removes; raises Held when too many of the last snapshot's are among them.
-
-    Rows that merges added since are not counted: that the next snapshot decides on them again is expected.
-    """
-    if not job.is_clean_snapshot:
-        return 0
-    removed: int = job.session.rows("SELECT count(*) FROM removed")[0][0]
-    last, share = job.state.snapshot_version, job.dataset.limits.removed_rows_max_share
-    if last is None or job.obj.is_approved or removed <= share * (job.state.snapshot_rows or 0):
-        return removed
-    of_last, base = job.session.rows(
-        f"SELECT count(r.key_hash), count(*) FROM {job.dataset.clean_table} c"
-        " LEFT JOIN removed r ON r.key_hash = c._key_hash WHERE c._version <= %s",
-        (last,),
-    )[0]
-    if of_last > share * base:
-        raise Held(
-            f"the snapshot would remove {of_last:,} of the last one's {base:,} rows ({of_last / max(base, 1):.1%}), more "
-            f"than the {share:.0%} that limits.removed_rows_max_share allows: is the download whole? "
-            f"`medallion approve {job.obj.object_id}` lets it through"
-        )
-    return removed
 
 
 def _is_first_load(job: Job) -> bool:

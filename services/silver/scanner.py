@@ -39,13 +39,26 @@ class Dialect:
         """Whether the line at a position is a comment."""
         return bool(self.comment) and data.startswith(self.comment, position)
 
-    def is_open(self, data: bytes, start: int, end: int) -> bool:
-        """Whether a record goes on behind its line end: within quotes, or because the line end is escaped."""
+    def record_end(self, data: bytes, start: int) -> int:
+        """Return where a record ends as far as quotes can tell, each line looked at once.
+
+        It goes on behind a line end within quotes, or that is escaped, unless it exceeds `record_bytes_max`.
+        """
+        end, quotes, is_open = start, 0, True
+        while is_open and end < len(data) and end - start <= self.record_bytes_max:
+            line_start, end = end, line_end(data, end)
+            more, is_escaped = self._quotes(data, line_start, end)
+            quotes += more
+            is_open = quotes % 2 == 1 or is_escaped
+        return end
+
+    def _quotes(self, data: bytes, start: int, end: int) -> tuple[int, bool]:
+        """Return how many quotes a line has that no escape takes away, and whether its line end is escaped."""
         quote = self.quote.encode()
         if self.escape is None:
-            return data.count(quote, start, end) % 2 == 1
+            return data.count(quote, start, end), False
         bare = re.sub(re.escape(self.escape.encode()) + b".", b"", data[start:end], flags=re.DOTALL)
-        return bare.count(quote) % 2 == 1 or (data.endswith(b"\n", start, end) and not bare.endswith(b"\n"))
+        return bare.count(quote), data.endswith(b"\n", start, end) and not bare.endswith(b"\n")
 
 
 def dialect_of(declared: CsvFormat, record_bytes_max: int) -> Dialect:
@@ -84,12 +97,8 @@ class Scanner:
         problem = self._unreadable(first)
         if problem:
             return self._give_up(first_end, *problem)
-        end = first_end
-        # A record goes on while its quotes are unbalanced; what a stray quote in mid-cell swallows is found below.
-        while end < len(self._stretch) and self._dialect.is_open(self._stretch, self.record_start, end):
-            if end - self.record_start > self._dialect.record_bytes_max:
-                break
-            end = line_end(self._stretch, end)
+        # What a stray quote in mid-cell swallows is found when its cells are read.
+        end = self._dialect.record_end(self._stretch, self.record_start)
         return self._parse(first_end, end, may_wait)
 
     def _parse(self, first_end: int, end: int, may_wait: bool) -> list[str] | Broken | None:

@@ -15,9 +15,9 @@ from typing import Protocol
 from services.silver.announce import Announcer
 from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
+from services.silver.guard import Held
 from services.silver.job import FileRead, ObjectVersion
 from services.silver.load import merge_object, read_object
-from services.silver.merge import Held
 from services.silver.removal import note_removal
 from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept

@@ -179,6 +179,41 @@ def test_any_order_of_parents_and_children_ends_as_the_fold(library: Pipeline) -
     check()
 
 
+def test_whether_a_snapshot_is_held_does_not_depend_on_when_the_parents_came(
+    pipeline_with: Callable[..., Pipeline],
+) -> None:
+    careful = NOTES.replace("removed_rows_max_share: 1", "removed_rows_max_share: 0.4")
+    library = pipeline_with({"people": PEOPLE, "notes": careful, "replies": REPLIES})
+
+    def verdicts(notes: list[File], place: int) -> list[str]:
+        """Return what becomes of files of notes, in version order, when all people are made known at a place."""
+        library.reset()
+        ids = [library.land("notes", file.content, file.disposition, day) for day, file in enumerate(notes)]
+        people = library.land("people", b"person_id,height\n1,170\n2,170\n", "merge", len(notes))
+        for object_id in [*ids[:place], people, *ids[place:]]:
+            library.process(object_id)
+            drain(library)
+        library.assert_invariants()
+        return [library.ledger(object_id)["status"] for object_id in ids]
+
+    authored = st.tuples(
+        st.sampled_from("abcdef"), st.sampled_from(["1", "2", "3", ""]), st.sampled_from(["5", "5", "x"])
+    )
+    written = st.lists(authored, max_size=9).map(tuple)
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(st.lists(st.builds(File, st.just("notes"), dispositions, written), min_size=2, max_size=4), st.data())
+    @example(  # nothing of the first file lives before its authors come
+        [File("notes", "replace", (("a", "1", "5"), ("b", "1", "5"))), File("notes", "replace", (("a", "1", "5"),))],
+        None,
+    )
+    def check(notes: list[File], data: Any) -> None:
+        place = data.draw(st.integers(1, len(notes))) if data else len(notes)
+        assert verdicts(notes, place) == verdicts(notes, 0)
+
+    check()
+
+
 def test_children_before_their_parents_are_freed_without_a_hand(library: Pipeline) -> None:
     ids = [
         library.land("replies", b"reply_id,note\n1,a\n2,b\n", day=0),
@@ -195,6 +230,18 @@ def test_children_before_their_parents_are_freed_without_a_hand(library: Pipelin
     assert library.rows("SELECT DISTINCT status FROM silver.quarantine") == [("replayed",)]
     assert library.rows("SELECT count(*) FROM silver.orphans") == [(0,)]
     library.assert_invariants()
+
+
+def test_a_file_that_is_rejected_for_its_bad_rows_does_not_blame_its_orphans(
+    pipeline_with: Callable[..., Pipeline],
+) -> None:
+    strict = NOTES.replace("bad_rows_max_share: 1", "bad_rows_max_share: 0.3")
+    library = pipeline_with({"people": PEOPLE, "notes": strict, "replies": REPLIES})
+    row = library.load("notes", b"note_id,author,words\na,1,5\nb,1,5\nc,,x\n")
+    assert row["status"] == "rejected"
+    assert "1 of 3 rows (33.3%) cannot be used" in row["error_message"]
+    assert "1 × type of words, first" in row["error_message"]
+    assert "references_author" not in row["error_message"]
 
 
 def test_the_freed_object_is_announced_at_once(library: Pipeline) -> None:

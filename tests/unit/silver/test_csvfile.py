@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.silver import csvfile
 from services.silver.csvfile import read_csv
+from services.silver.scanner import dialect_of
 from shared.catalog import problems_of
 from shared.dataset import Dataset
 from shared.errors import Rejected
@@ -261,6 +262,29 @@ def test_escaped_cells_survive_whatever_block_they_fall_into(
 def test_a_record_that_stays_open_costs_its_first_line(pairs: Dataset) -> None:
     rows, broken = read(b'a,b\n1,2\n"3\\",4\n5,6\n', dialect(pairs, escape="\\"))
     assert ([row[:3] for row in rows], broken) == ([(2, "1", "2"), (4, "5", "6")], [(3, "malformed")])
+
+
+@pytest.mark.parametrize("escape", [None, "\\"])
+def test_every_line_of_a_record_is_looked_at_once(pairs: Dataset, escape: str | None) -> None:
+    """A record of many lines whose quote does not close took the square of its lines."""
+
+    class Counting(bytes):
+        looked_at = 0
+
+        def count(self, *arguments: Any) -> int:
+            type(self).looked_at += arguments[2] - arguments[1]
+            return super().count(*arguments)
+
+        def __getitem__(self, part: Any) -> Any:
+            type(self).looked_at += part.stop - part.start
+            return super().__getitem__(part)
+
+    data = Counting(b'1,"' + b"x\n" * 5_000)
+    declared = dialect(pairs, escape=escape).format
+    assert isinstance(declared, CsvFormat)
+    bounded = dialect_of(declared, 8_000)
+    assert 8_000 < bounded.record_end(data, 0) < 8_010
+    assert Counting.looked_at < 8_010
 
 
 @pytest.mark.parametrize(
