@@ -133,16 +133,16 @@ def _record(session: Session, dataset: Dataset, promoted: Collection[str], *, is
     columns = {name: kind for name, kind in existing.items() if name in declared}
     found = session.rows("SELECT contract FROM bronze.contracts WHERE dataset = %s", (dataset.name,))
     known = found[0][0] if found else None
-    if known is None or not known["columns"]:
+    if known is None or not known["table"]:
         listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         _note(session, dataset, "tables made" if is_new else "tables found", details=listed)
     else:
         for name, kind in columns.items():
-            if name not in known["columns"] and name not in promoted:
+            if name not in known["table"] and name not in promoted:
                 _note(session, dataset, "column added", name, kind)
-            elif known["columns"].get(name, kind) != kind:
-                _note(session, dataset, "type changed", name, kind, details=f"was {known['columns'][name]}")
-        for name in known["columns"]:
+            elif known["table"].get(name, kind) != kind:
+                _note(session, dataset, "type changed", name, kind, details=f"was {known['table'][name]}")
+        for name in known["table"]:
             if name not in columns:
                 said = "no longer in the contract" if name in existing else "dropped"
                 _note(session, dataset, "column gone", name, existing.get(name), details=said)
@@ -158,7 +158,7 @@ def _record_contract(session: Session, dataset: Dataset, columns: Mapping[str, s
         "fingerprint": dataset.fingerprint,
         "evolved_columns_max": dataset.limits.evolved_columns_max,
         "declared": [name for name, _ in business_columns(dataset)],
-        "columns": columns,
+        "table": columns,
     }
     session.execute(
         """

@@ -1,6 +1,6 @@
 """What a file holds and its contract does not know, when it is to become columns: names, texts, and how they travel."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def unpacked(maps: pa.Array, name: str) -> pa.Array:
     return pc.map_lookup(maps, name, "first")
 
 
-def by_column(rows: list[dict[str, str]]) -> dict[str, pa.Array]:
+def by_column(rows: Sequence[Mapping[str, str | None]]) -> dict[str, pa.Array]:
     """Return texts by row and column as texts by column, NULL where a row lacks one."""
     names: dict[str, Any] = dict.fromkeys(name for row in rows for name in row)
     return {name: pa.array([row.get(name) for row in rows], pa.string()) for name in names}
