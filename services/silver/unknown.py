@@ -33,7 +33,8 @@ def evolving(dataset: Dataset, origins: Collection[str], where: str) -> Mapping[
 def packed(evolved: Mapping[str, pa.Array], count: int) -> pa.Array:
     """Return n texts by column as one map a row, which holds the columns that have a value there."""
     if not evolved or not count:
-        return pa.array([[]] * count, EVOLVED_TYPE)
+        nothing = pa.array([], pa.string())
+        return pa.MapArray.from_arrays(pa.array(np.zeros(count + 1, np.int32)), nothing, nothing)
     names = sorted(evolved)
     texts = pa.concat_arrays([evolved[name] for name in names])
     is_held = texts.is_valid().to_numpy(zero_copy_only=False).reshape(len(names), count).T

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared import requests
 from shared.catalog import load_catalog
 from shared.migrate import migrate
 from tests.pipeline import Pipeline
@@ -378,4 +379,17 @@ def test_append_rows_have_evolved_columns_too(pipeline_with: Make) -> None:
         {"shop": "leeds", "total": 1, "note": "a"},
         {"shop": "leeds", "total__v_text": "1O"},
     ]
+    sales.assert_invariants()
+
+
+def test_what_a_withdrawn_file_brought_is_gone_and_its_column_stays(pipeline_with: Make) -> None:
+    sales = pipeline_with({"sales": CONTRACT})
+    sales.load("sales", b"shop,total\nleeds,1\nyork,2\n")
+    wrong = sales.land("sales", b"shop,total,note,fax\nleeds,1,a,\nyork,2,,b\n", day=1)
+    later = sales.land("sales", b"shop,total,fax\nyork,3,c\n", "merge", day=2)
+    sales.process(wrong, later)
+    requests.withdraw(sales.session, wrong)
+    assert sales.process(wrong) == ["ignored"]
+    assert clean(sales) == [{"shop": "leeds", "total": 1}, {"shop": "york", "total": 3, "fax": "c"}]
+    assert columns(sales, "silver.clean_sales") == ["shop", "total", "fax", "note"]
     sales.assert_invariants()
