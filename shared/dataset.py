@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from shared.columns import Column, Derived, Windowed
 from shared.formats import Format
 from shared.functions import DERIVATIONS
-from shared.naming import DATASET_NAME_CHARACTERS_MAX, Name
+from shared.naming import DATASET_NAME_CHARACTERS_MAX, Name, variant_name
 from shared.part import Part
 from shared.rules import Rule
 
@@ -42,10 +42,22 @@ class Drops(Part):
     write_disposition: Disposition = "merge"
 
 
-class SchemaContract(Part):
-    """What to do about columns that the contract does not know, in dlt's words."""
+SchemaMode = Literal["evolve", "freeze", "discard_row", "discard_value"]
 
-    columns: Literal["freeze", "discard_row", "discard_value"] = "discard_value"
+
+class SchemaContract(Part):
+    """What to do about tables, columns and values that do not fit the contract, in dlt's words."""
+
+    tables: SchemaMode = Field(default="evolve", description="When the dataset's tables are missing or lack columns.")
+    columns: SchemaMode = Field(default="discard_value", description="When a file has columns that are not declared.")
+    data_type: SchemaMode | Literal["quarantine"] = Field(
+        default="quarantine", description="When a cell is not of its column's type; keys are always set aside."
+    )
+
+    @property
+    def may_evolve(self) -> bool:
+        """Whether files may bring columns that the contract does not declare."""
+        return "evolve" in (self.columns, self.data_type)
 
 
 class Limits(Part):
@@ -58,6 +70,7 @@ class Limits(Part):
     decompression_ratio_max: float = Field(100, ge=1, description="Unpacked by packed bytes, looked at from 64 MiB on.")
     rows_max: int = Field(100_000_000, ge=1)
     record_bytes_max: int = Field(1_048_576, ge=1)
+    evolved_columns_max: int = Field(100, ge=0, le=1000, description="Columns that files may add to the dataset.")
 
 
 class Partitioning(Part):
@@ -100,7 +113,8 @@ class Dataset(Part):
         declared = [c.name for c in self.columns]
         computed = [d.name for d in self.derived]
         windowed = [w.name for w in self.windowed.columns] if self.windowed else []
-        everything = [*declared, *computed, *windowed, "data_quality_score"]
+        variants = [variant_name(name) for name in declared if self.schema_contract.data_type == "evolve"]
+        everything = [*declared, *computed, *windowed, *variants, "data_quality_score"]
         repeated = sorted({name for name in everything if everything.count(name) > 1})
         if repeated:
             raise ValueError(f"declared more than once: {', '.join(repeated)}")
@@ -113,6 +127,7 @@ class Dataset(Part):
         if twice:
             raise ValueError(f"rules of the same name: {', '.join(twice)}")
         self._require("primary_key", self.primary_key, declared)
+        everything = [name for name in everything if name not in variants]
         self._require("change_groups", self.change_groups, [*everything, "_first_seen_at"])
         for index in self.indexes:
             self._require("indexes", index, everything)
@@ -195,8 +210,8 @@ class Dataset(Part):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what decides a row's result: format, columns, derivations, windows, rules and their penalties."""
-        parts = self.model_dump_json(include={"format", "columns", "derived", "windowed", "rules"})
+        """Digest of what decides a row's result: format, columns, derivations, windows, rules, what may not fit."""
+        parts = self.model_dump_json(include={"format", "columns", "derived", "windowed", "rules", "schema_contract"})
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     def disposition_of(self, declared: str | None) -> Disposition:

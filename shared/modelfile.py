@@ -1,7 +1,7 @@
 """The format of sql/gold/<model>.sql, read into frozen types, or problems as `file:line: field: what`.
 
-A file is a header of `-- field: value` lines (`made of`, for `explain`: which rows a row is made of) followed by named
-statements, each ended by a semicolon:
+A file is a header of `-- field: value` lines (`made of`, for `explain`: which rows a row is made of; `depends on:
+silver.*` stands for the clean tables of all datasets) followed by named statements, each ended by a semicolon:
 
     -- @select            what the model's rows are: one SELECT
     -- @scope             incremental only: the groups that a change touches, from changes_<dataset>
@@ -238,7 +238,7 @@ def sql_problems(model: Model) -> list[str]:
             line += int(place.get("line") or 0)
             problems.append(f"{model.path}:{line}: {section}: not PostgreSQL: {place.get('description', error)}")
             continue
-        read = {f"{t.db}.{t.name}" for t in tree.find_all(exp.Table) if t.db} if tree else set()
+        read = {f"{t.db}.{t.name}" for t in tree.find_all(exp.Table) if t.db and t.name} if tree else set()
         for name in sorted(read - {*model.depends_on, model.table}):
             problems.append(f"{model.path}:{line}: {section}: reads {name}; add it to `depends on`")
     return problems

@@ -1,11 +1,14 @@
 """Which names a contract may use: they go into SQL without quotes."""
 
+import hashlib
 import re
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+NAME_CHARACTERS_MAX = 63
+VARIANT_SUFFIX = "__v_text"
 DATASET_NAME_CHARACTERS_MAX = 45  # partitions and indexes add to it, and PostgreSQL cuts names at 63
 # Words that PostgreSQL or DuckDB reserve, its system columns, and the columns that tables have anyway: names are
 # written into SQL without quotes, so that people can do the same.
@@ -33,3 +36,11 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+
+
+def variant_name(column: str) -> str:
+    """Return the column in which texts are kept that are not of a column's type, named as dlt does."""
+    if len(column) + len(VARIANT_SUFFIX) <= NAME_CHARACTERS_MAX:
+        return column + VARIANT_SUFFIX
+    digest = hashlib.sha256(column.encode()).hexdigest()[:8]
+    return f"{column[: NAME_CHARACTERS_MAX - len(VARIANT_SUFFIX) - len(digest)]}{digest}{VARIANT_SUFFIX}"

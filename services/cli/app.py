@@ -12,6 +12,7 @@ from services.cli import (
     quarantine,
     replay,
     run,
+    schema,
     serve,
     settle,
     status,
@@ -46,6 +47,7 @@ app.command("backfill", rich_help_panel=_WORK)(again.backfill)
 app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
 app.command("status", rich_help_panel=_LOOK)(status.status)
 app.command("runs", rich_help_panel=_LOOK)(history.runs)
+app.command("schema", rich_help_panel=_LOOK)(schema.schema)
 app.command("explain", rich_help_panel=_LOOK)(explain.explain)
 quarantine.app.command("replay")(replay.replay)
 quarantine.app.command("discard")(replay.discard)

@@ -50,11 +50,24 @@ def explained(found: Mapping[str, Any]) -> Any:
     tree = Tree(_text(found["table"], "bold"), guide_style="dim")
     _add_rows(tree, found)
     for one in found.get("quarantined", ()):
-        branch = tree.add(_text(f"quarantined: line {one['line_number']} of {one['object_key']}", "yellow"))
-        branch.add(_text(f"delivered as {short(one['raw'], 200)}"))
-        for reason in one["reasons"]:
-            branch.add(_text(str(reason["message"]), "yellow"))
+        _add_quarantined(tree, one, "quarantined")
     return tree
+
+
+def _add_quarantined(tree: Any, one: Mapping[str, Any], what: str) -> None:
+    """Add a row in quarantine: its text, why it is there, and where it came from."""
+    place = f"line {one['line_number']:,} of {one['object_key']} (quarantine show {one['quarantine_id']})"
+    branch = tree.add(_text(f"{what}: {place}", "yellow"))
+    branch.add(_text(f"delivered as  {short(one['raw'], 200)}"))
+    for reason in one["reasons"]:
+        branch.add(_text(str(reason["message"]), "yellow"))
+    if one["object"]:
+        branch.add(_text(_came_from(one["object"])))
+
+
+def _came_from(origin: Mapping[str, Any]) -> str:
+    source = f"from {origin['source_url']}" if origin["source_url"] else "dropped into the bucket"
+    return f"{source}, landed {moment(origin['landed_at'])} UTC, found by {origin['discovered_by']}"
 
 
 def _add_rows(tree: Any, found: Mapping[str, Any]) -> None:
@@ -67,6 +80,8 @@ def _add_rows(tree: Any, found: Mapping[str, Any]) -> None:
             )
             of = f"made of {total:,} row{'s' * (total != 1)} of {part['table']}{which if shown < total else ''}"
             _add_rows(branch.add(_text(of, "cyan")), part)
+        if row.get("made_of") == []:
+            branch.add(_text("its file under sql/gold has no `made of` line that leads further", "dim"))
         if "object" in row:
             _add_origin(branch, row)
     if len(found["rows"]) < found["rows_total"] and tree.label.plain == found["table"]:
@@ -79,19 +94,23 @@ def _add_origin(branch: Any, row: Mapping[str, Any]) -> None:
         branch.add(
             _text("stale: the newest delivery of this key is in quarantine; this is its last good row", "yellow")
         )
+    for one in row["held_back"]:
+        _add_quarantined(branch, one, "held back")
     for rule in row["rules_broken"]:
         branch.add(_text(f"breaks {rule['rule']} (−{rule['penalty']:g}): {rule['check']}", "yellow"))
     if not row["rules_broken"]:
         branch.add(_text("breaks no rule"))
     text = "  ".join(f"{name}={short(value, VALUE_LENGTH_MAX)}" for name, value in row["delivered"].items())
-    branch.add(_text(f"delivered as  {text}"))
+    branch.add(_text(f"delivered as  {text}") if text else _text("its text is not in the raw history any more", "red"))
+    if row["rescued"]:
+        rest = "  ".join(f"{name}={short(str(value), VALUE_LENGTH_MAX)}" for name, value in row["rescued"].items())
+        branch.add(_text(f"and beyond the contract  {rest}"))
     origin = row["object"]
     if origin is None:
         branch.add(_text("its object is no longer in the ledger", "red"))
         return
     branch.add(_text(f"line {row['line_number']:,} of {origin['object_key']}  version {origin['version_id'] or '–'}"))
-    source = f"from {origin['source_url']}" if origin["source_url"] else "dropped into the bucket"
-    branch.add(_text(f"{source}, landed {moment(origin['landed_at'])} UTC, found by {origin['discovered_by']}"))
+    branch.add(_text(_came_from(origin)))
     if row["confirmed_by"]:
         again = row["confirmed_by"]
         branch.add(

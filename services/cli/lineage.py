@@ -1,5 +1,6 @@
 """From a row of gold or silver back to the text as it was delivered: gathered here as plain data, shown by `explain`."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +9,16 @@ from shared.catalog import Catalog
 from shared.dataset import Dataset
 from shared.ddl import business_columns, postgres_type
 from shared.errors import ConfigurationError
+from shared.evolving import taken_names
 from shared.modelfile import PARAMETER, Model
 from shared.models import Models
+from shared.naming import VARIANT_SUFFIX
 from shared.ports import Session
-from shared.rules import Rule
 
 DEPTH_MAX = 6
-_LINEAGE = ("_object_id", "_line_number", "_row_hash", "_version", "_first_seen_at", "_stale")
+_LINEAGE = ("_object_id", "_line_number", "_row_hash", "_key_hash", "_version", "_first_seen_at", "_stale", "_rescued")
+# By these any row can be asked for: the only way to one of an append dataset, or to one whose key cannot be read.
+_PLACE = {"_object_id": "uuid", "_line_number": "bigint"}
 _OBJECT_COLUMNS = (
     "object_id", "dataset", "object_key", "version_id", "source_url", "landed_at", "registered_at", "finished_at",
     "discovered_by", "write_disposition", "status", "content_sha256",
@@ -50,8 +54,7 @@ class Explorer:
 
     def _of_dataset(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, Any]:
         types = {name: postgres_type(dataset.column(name).type) for name in dataset.primary_key}
-        types = types or {"_object_id": "uuid", "_line_number": "bigint"}
-        condition, parameters = _key_condition(dataset.name, types, keys)
+        condition, parameters = _key_condition(dataset.name, types or _PLACE, keys, _PLACE)
         found = self._silver(dataset, condition, parameters)
         found["quarantined"] = self._quarantined(dataset, condition, parameters)
         return found
@@ -86,10 +89,11 @@ class Explorer:
         return self.session.rows(sql, parameters), count
 
     def _silver(self, dataset: Dataset, condition: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        business = [name for name, _ in business_columns(dataset)]
+        evolved = self._evolved(dataset)
+        business = [*(name for name, _ in business_columns(dataset)), *evolved]
         weight = _weight(dataset)
         order = f"{weight} DESC NULLS LAST, {', '.join(_key(dataset))}" if weight else ", ".join(_key(dataset))
-        columns = [*business, *_LINEAGE, "_rescued"]
+        columns = [*business, *_LINEAGE]
         rows, count = self._rows(dataset.clean_table, columns, condition, parameters, order)
         found = [dict(zip(columns, row, strict=True)) for row in rows]
         return {
@@ -97,16 +101,31 @@ class Explorer:
             "grain": list(_key(dataset)),
             "rows_total": count,
             "ordered_by": weight,
-            "rows": [self._silver_row(dataset, one, business) for one in found],
+            "rows": [self._silver_row(dataset, one, business, evolved) for one in found],
         }
 
-    def _silver_row(self, dataset: Dataset, row: Mapping[str, Any], business: Sequence[str]) -> dict[str, Any]:
-        delivered, raw = self._raw(dataset, row)
+    def _evolved(self, dataset: Dataset) -> dict[str, str]:
+        """Return the columns that files brought to a dataset, with their names there."""
+        found = self.session.rows(
+            "SELECT column_name, origin FROM bronze.evolved_columns JOIN pg_attribute"
+            " ON attrelid = to_regclass(%s) AND attname = column_name WHERE dataset = %s ORDER BY attnum",
+            (dataset.clean_table, dataset.name),
+        )
+        return {name: origin for name, origin in found if name not in taken_names(dataset)}
+
+    def _silver_row(
+        self, dataset: Dataset, row: Mapping[str, Any], business: Sequence[str], evolved: Mapping[str, str]
+    ) -> dict[str, Any]:
+        delivered, raw = self._raw(dataset, row, evolved)
+        results = rule_results(dataset, row)
         return {
             "values": {name: row[name] for name in business},
+            "rescued": row["_rescued"],
             "is_stale": row["_stale"],
+            "held_back": self._held_back(dataset, row) if row["_stale"] else [],
             "first_seen_at": row["_first_seen_at"],
-            "rules_broken": [_rule(rule) for rule in broken_rules(dataset, row)],
+            "rules": results,
+            "rules_broken": [one for one in results if one["held"] is False],
             "delivered": delivered,
             "raw": raw,
             "line_number": row["_line_number"],
@@ -114,18 +133,18 @@ class Explorer:
             "confirmed_by": self._confirmation(row),
         }
 
-    def _raw(self, dataset: Dataset, row: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    def _raw(self, dataset: Dataset, row: Mapping[str, Any], evolved: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
         """Return the delivered text by the file's column names, and the whole record where the format keeps it."""
-        names = [c.name for c in dataset.columns]
+        brought = {n: o for n, o in evolved.items() if row[n] is not None and not n.endswith(VARIANT_SUFFIX)}
+        origins = {c.name: c.origin for c in dataset.columns} | brought
         found = self.session.rows(
-            f"SELECT {', '.join(names)}, raw_data FROM {dataset.raw_table}"
-            " WHERE _object_id = %s AND _line_number = %s ORDER BY ingestion_id DESC LIMIT 1",
-            (row["_object_id"], row["_line_number"]),
+            f"SELECT {', '.join(origins)}, raw_data FROM {dataset.raw_table}"
+            " WHERE _object_id = %s AND _line_number = %s ORDER BY _row_hash = %s DESC, ingestion_id DESC LIMIT 1",
+            (row["_object_id"], row["_line_number"], row["_row_hash"]),
         )
         if not found:
             return {}, None
-        texts = found[0][:-1]
-        return {c.origin: text for c, text in zip(dataset.columns, texts, strict=True)}, found[0][-1]
+        return dict(zip(origins.values(), found[0][:-1], strict=True)), found[0][-1]
 
     def _object(self, condition: str, parameter: Any) -> dict[str, Any] | None:
         found = self.session.rows(f"{_OBJECT} WHERE {condition}", (parameter,))
@@ -137,24 +156,59 @@ class Explorer:
         return found if found and found["object_id"] != row["_object_id"] else None
 
     def _quarantined(self, dataset: Dataset, condition: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return open quarantine entries of the keys in question, for a key that is missing or stale."""
-        names = ("line_number", "raw", "reasons", "object_key", "created_at")
-        key_row = ", ".join(
-            f"(key ->> '{name}')::{postgres_type(dataset.column(name).type)} AS {name}" for name in dataset.primary_key
-        )
-        if not key_row:
-            return []
-        found = self.session.rows(
-            f"SELECT line_number, raw, reasons, object_key, created_at FROM (SELECT quarantine.*, {key_row}"
-            " FROM silver.quarantine WHERE dataset = %(dataset)s AND status = 'open' AND key IS NOT NULL) AS held"
-            f" JOIN bronze.ingestion_metadata USING (object_id) WHERE {condition} LIMIT {self.rows_max:d}",
+        """Return open quarantine entries of the rows in question: of a key that is missing or stale, or of a place."""
+        columns = ["object_id AS _object_id", "line_number AS _line_number"]
+        for name in dataset.primary_key:
+            kind = postgres_type(dataset.column(name).type)
+            text = f"key ->> '{name}'"
+            columns.append(f"CASE WHEN pg_input_is_valid({text}, '{kind}') THEN ({text})::{kind} END AS {name}")
+        return self._entries(
+            f"(SELECT quarantine.*, {', '.join(columns)} FROM silver.quarantine"
+            " WHERE dataset = %(dataset)s AND status = 'open') AS held",
+            condition,
             {**parameters, "dataset": dataset.name},
         )
-        return [dict(zip(names, row, strict=True)) for row in found]
+
+    def _held_back(self, dataset: Dataset, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the newer deliveries of a stale row's key, which are in quarantine."""
+        return self._entries(
+            "silver.quarantine",
+            "dataset = %(dataset)s AND status = 'open' AND key_hash = %(key)s AND version > %(version)s",
+            {"dataset": dataset.name, "key": row["_key_hash"], "version": row["_version"]},
+        )
+
+    def _entries(self, source: str, condition: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        names = ("quarantine_id", "line_number", "raw", "reasons", "created_at", "object_id")
+        found = self.session.rows(
+            f"SELECT {', '.join(names)} FROM {source} WHERE {condition}"
+            f" ORDER BY version DESC, line_number LIMIT {self.rows_max:d}",
+            parameters,
+        )
+        entries = [dict(zip(names, row, strict=True)) for row in found]
+        objects = {one["object_id"]: self._object("object_id = %s", one["object_id"]) for one in entries}
+        return [{**one, **_named(objects[one["object_id"]])} for one in entries]
 
 
-def broken_rules(dataset: Dataset, row: Mapping[str, Any]) -> list[Rule]:
-    """Return the rules that a clean row breaks, evaluated as silver does it."""
+def _named(origin: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"object": origin, "object_key": origin["object_key"] if origin else None}
+
+
+def rule_results(dataset: Dataset, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what each rule says of a clean row, evaluated as silver does it.
+
+    `held` is None for rules that look beyond the row: unique and references.
+    """
+    held = _held(dataset, row)
+    return [
+        {
+            "rule": rule.name, "check": rule.text, "severity": rule.severity, "penalty": rule.penalty,
+            "held": held.get(rule.name),
+        }
+        for rule in dataset.rules
+    ]  # fmt: skip
+
+
+def _held(dataset: Dataset, row: Mapping[str, Any]) -> dict[str, bool]:
     import pyarrow as pa
 
     from services.silver.batchsql import BatchSql
@@ -164,14 +218,11 @@ def broken_rules(dataset: Dataset, row: Mapping[str, Any]) -> list[Rule]:
     schema = good_schema(dataset)
     names = [c.name for c in dataset.columns] + [d.name for d in dataset.derived]
     kinds = [schema.field(name).type for name in names]
-    values = [pa.array([row[name]]).cast(kind) for name, kind in zip(names, kinds, strict=True)]
+    documents = {c.name for c in dataset.columns if c.type == "json"}
+    texts = {name: json.dumps(row[name], ensure_ascii=False) for name in documents if row[name] is not None}
+    values = [pa.array([texts.get(name, row[name])]).cast(kind) for name, kind in zip(names, kinds, strict=True)]
     batch = pa.RecordBatch.from_arrays(values, names=names)
-    held = verdicts(BatchSql(), dataset, batch)
-    return [rule for rule in dataset.rules if rule.name in held and not held[rule.name][0]]
-
-
-def _rule(rule: Rule) -> dict[str, Any]:
-    return {"rule": rule.name, "check": rule.text, "severity": rule.severity, "penalty": rule.penalty}
+    return {name: bool(kept[0]) for name, kept in verdicts(BatchSql(), dataset, batch).items()}
 
 
 def _key(dataset: Dataset) -> tuple[str, ...]:
@@ -183,21 +234,26 @@ def _weight(dataset: Dataset) -> str | None:
     return next((c.of for c in dataset.windowed.columns if c.of), None) if dataset.windowed else None
 
 
-def _key_condition(name: str, types: Mapping[str, str], keys: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return a condition on key columns, given as values in their order or as NAME=VALUE; some may be left out."""
+def _key_condition(
+    name: str, types: Mapping[str, str], keys: Sequence[str], others: Mapping[str, str] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return a condition on key columns, given as values in their order or as NAME=VALUE; some may be left out.
+
+    `others` are columns beside the key, which are given as NAME=VALUE only.
+    """
     wanted: dict[str, str] = {}
-    order = ", ".join(types)
+    order, known = ", ".join(types), {**types, **(others or {})}
     for position, text in enumerate(keys):
         column, equals, value = text.partition("=")
-        if equals and column in types:
+        if equals and column in known:
             wanted[column] = value
         elif position < len(types):
             wanted[list(types)[position]] = text
         else:
             raise ConfigurationError(f"{name} has {len(types)} key columns ({order}), {len(keys)} values were given")
     for column, value in wanted.items():
-        _check_value(name, column, types[column], value)
-    condition = " AND ".join(f"{column} = %(key_{column})s::{types[column]}" for column in wanted) or "true"
+        _check_value(name, column, known[column], value)
+    condition = " AND ".join(f"{column} = %(key_{column})s::{known[column]}" for column in wanted) or "true"
     return condition, {f"key_{column}": value for column, value in wanted.items()}
 
 

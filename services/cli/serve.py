@@ -13,9 +13,9 @@ from services.cli.output import complain, console, print_json, remark, table
 if TYPE_CHECKING:
     from services.stack import Stack
     from shared.catalog import Catalog
-    from shared.migrate import Migration
     from shared.models import Models
     from shared.settings import Settings
+    from shared.tables import Migration
 
 
 def up(

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from services.silver.badrows import keep_bad_rows
+from services.silver.columns import take_columns_in
 from services.silver.diff import Action
 from services.silver.job import Job
 from services.silver.merge import refuse_if_too_bad
@@ -16,6 +17,7 @@ _SAME_KEY = "bucket = %s AND object_key = %s AND object_id <> %s"
 def merge_append(job: Job) -> Touched:
     """Write all good rows; a newer version of the same object key replaces the rows of older ones."""
     refuse_if_too_bad(job, 0)
+    take_columns_in(job)
     touched = Touched(job.dataset, job.settings.change_groups_max)
     job.counts.read, job.counts.discarded = job.file.tally.rows_read, job.file.tally.rows_discarded
     job.counts.quarantined = job.file.tally.rows_bad + job.file.tally.rows_orphaned

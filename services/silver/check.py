@@ -16,11 +16,14 @@ from services.silver.cast import Misfit, Typed, arrow_type, cast
 from services.silver.diff import halves as hash_halves
 from services.silver.record import Broken, Records, broken_whole, halves, without_rows
 from services.silver.rowhash import HASH_TYPE, canonical, row_hashes
+from services.silver.unfit import fitted
 from services.silver.unique import SAMPLES_MAX, Seen, Values, values_of
+from services.silver.unknown import EVOLVED_TYPE, packed, unpacked
 from services.silver.verdicts import Mask, reason, verdicts
 from shared.dataset import Dataset
 from shared.errors import ConfigurationError
 from shared.functions import DERIVATIONS, decimal_array
+from shared.naming import VARIANT_SUFFIX
 
 RAW_PREFIX = "raw:"
 # A B-tree entry takes a third of a page, 2,704 bytes; texts in it may be compressed, but that is not to be relied on.
@@ -50,6 +53,9 @@ class Tally:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)  # (rule, column)
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
     samples: dict[str, list[Any]] = field(default_factory=dict)  # by rule: the first lines that break it
+    unknown: dict[str, str] = field(default_factory=dict)  # columns that the contract lacks: their names in the file
+    evolved: dict[str, str] = field(default_factory=dict)  # of these and of variants, those that good rows have
+    uncast: Counter[str] = field(default_factory=Counter)  # cells by column that were kept as text elsewhere
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ def good_schema(dataset: Dataset) -> pa.Schema:
         ("_key_hash", HASH_TYPE),
         ("_rescued", pa.string()),
         ("_document", pa.string()),
+        ("_evolved", EVOLVED_TYPE),
     ]
     fields += [(RAW_PREFIX + c.name, pa.string()) for c in dataset.columns]
     return pa.schema(fields)
@@ -115,7 +122,8 @@ class Checker:
         yield checked
 
     def _check(self, records: Records) -> Checked:
-        typed = cast(records.cells, self._dataset)
+        discarded = self._discarded(records)
+        typed, records, unfit = fitted(cast(records.cells, self._dataset), records, self._dataset)
         batch = self._derived(typed.columns)
         encoded = {name: canonical(column) for name, column in self._named(typed.columns)}
         # Rows without a key are told apart by object and line; their key hash is never looked up.
@@ -129,7 +137,7 @@ class Checker:
             reasons.setdefault(index, []).append(
                 {"rule": "key_length", "column": None, "value": None, "message": message}
             )
-        discarded = self._discarded(records)
+        discarded |= unfit.discarded
         good = self._good(records, batch, encoded, key_hash, self._scores(batch.num_rows, held))
         bad_rows = sorted(set(reasons) - discarded)
         keep = np.ones(batch.num_rows, bool)
@@ -138,6 +146,7 @@ class Checker:
         if not keep.all():
             good = good.filter(pa.array(keep))
         self._count(records, good, bad, len(discarded))
+        self.tally.uncast += unfit.kept
         for name, kept in held.items():
             self._count_failures(name, kept, records)
         for name, found in values.items():
@@ -220,10 +229,11 @@ class Checker:
             *batch.columns,
             scores,
             pa.array(records.line_numbers, pa.int64()),
-            row_hashes(list(encoded.values())),
+            row_hashes(list(encoded.values()), records.evolved),
             key_hash,
             records.rescued if records.rescued is not None else pa.nulls(count, pa.string()),
             records.documents if records.documents is not None else pa.nulls(count, pa.string()),
+            packed(records.evolved, count),
             *records.cells.columns,
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
@@ -265,6 +275,10 @@ class Checker:
         self.tally.rows_read += records.count
         self.tally.rows_bad += bad.num_rows
         self.tally.rows_discarded += discarded
+        self.tally.unknown |= {n: o for n, o in records.origins.items() if not n.endswith(VARIANT_SUFFIX)}
+        for name, origin in records.origins.items():
+            if name not in self.tally.evolved and unpacked(good.column("_evolved"), name).null_count < good.num_rows:
+                self.tally.evolved[name] = origin
         total = pc.sum(good.column("data_quality_score")).as_py()
         self.tally.score_sum += float(total or Decimal(0))
 

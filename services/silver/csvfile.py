@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from services.silver.blocks import Blocks, in_utf8
@@ -52,6 +53,8 @@ class _Reader:
         self._dataset, self._layout, self._dialect = dataset, layout, dialect
         self._line = lines_before + 1  # number of the next physical line
         self._quote = dialect.quote.encode()
+        assert isinstance(dataset.format, CsvFormat)
+        self._null_values = pa.array(dataset.format.null_values, pa.string())
         self.rest = b""
 
     def batches(self, block: bytes, is_last: bool, batch_rows_max: int) -> Iterator[Records]:
@@ -205,8 +208,14 @@ class _Reader:
                 pa.string(),
             )
         return Records(
-            pa.RecordBatch.from_arrays(cells, names=names), lines, raw.text, rescued, None, broken, self._layout.names
-        )
+            pa.RecordBatch.from_arrays(cells, names=names), lines, raw.text, rescued, None, broken, self._layout.names,
+            {name: self._value(columns[i]) for name, i in self._layout.evolved},
+            {name: self._layout.names[i] for name, i in self._layout.evolved},
+        )  # fmt: skip
+
+    def _value(self, cells: pa.Array) -> pa.Array:
+        """Return the texts of a column that evolves, NULL where the dialect says that there is no value."""
+        return pc.if_else(pc.is_in(cells, value_set=self._null_values), pa.scalar(None, pa.string()), cells)
 
 
 class _RawLines:
@@ -245,17 +254,16 @@ def _sliced(records: Records, batch_rows_max: int) -> Iterator[Records]:
             yield records
         return
     for offset in range(0, records.cells.num_rows, batch_rows_max):
-        cells = records.cells.slice(offset, batch_rows_max)
 
         def raw(index: int, offset: int = offset) -> str:
             return records.raw(offset + index)
 
-        yield Records(
-            cells,
-            records.line_numbers[offset : offset + batch_rows_max],
-            raw,
-            records.rescued.slice(offset, batch_rows_max) if records.rescued is not None else None,
-            None,
-            records.broken if offset == 0 else [],
-            records.header,
+        yield replace(
+            records,
+            cells=records.cells.slice(offset, batch_rows_max),
+            line_numbers=records.line_numbers[offset : offset + batch_rows_max],
+            raw=raw,
+            rescued=records.rescued.slice(offset, batch_rows_max) if records.rescued is not None else None,
+            broken=records.broken if offset == 0 else [],
+            evolved={name: texts.slice(offset, batch_rows_max) for name, texts in records.evolved.items()},
         )

@@ -5,9 +5,8 @@ counted: that the next one decides on them again is expected. Nor are rows that 
 what they refer to count like live rows, else the verdict would depend on when that came.
 """
 
-from services.silver.job import Job
+from services.silver.job import Held, Job
 from services.silver.write import copy_rows
-from shared.errors import MedallionError
 
 # Keys of the last snapshot that no newer object has spoken of, and whether the one at hand lacks them: live ones …
 _LIVE = """
@@ -23,10 +22,6 @@ _WAITING = """
     JOIN silver.quarantine q USING (object_id, line_number)
     JOIN silver.key_facts f ON f.dataset = d.dataset AND f.key_hash = q.key_hash
     WHERE d.dataset = %(dataset)s AND q.status = 'open' AND f.bad_version = d.snapshot_version"""
-
-
-class Held(MedallionError):
-    """The object waits for a person's `approve`."""
 
 
 def guard_removals(job: Job) -> int:

@@ -2,14 +2,20 @@
 
 import codecs
 import csv
+import difflib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.silver.blocks import Blocks
 from services.silver.scanner import Dialect, line_end
+from services.silver.unknown import evolving
 from shared.dataset import Dataset
 from shared.errors import Rejected
+from shared.evolving import likeness
 from shared.formats import CsvFormat
+
+_LIKE_ENOUGH = 0.7  # of 1, as difflib measures it: "Confirmed cases" is like "Confirmed"
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class Layout:
     names: tuple[str, ...]  # as in the file
     positions: tuple[int | None, ...]  # per contract column: index of its cell, None where the file lacks it
     unknown: tuple[int, ...]  # indexes of cells that the contract does not know
+    evolved: tuple[tuple[str, int], ...] = ()  # of these, those that become columns: (column, index of its cell)
 
 
 def read_header(blocks: Blocks, dataset: Dataset, dialect: Dialect) -> tuple[Layout, int]:
@@ -75,19 +82,36 @@ def layout_of(dataset: Dataset, names: Sequence[str]) -> Layout:
         raise Rejected(f"the header names {_list(repeated)} more than once; which one counts cannot be known")
     index = {name: position for position, name in enumerate(names)}
     missing = [c.origin for c in dataset.columns if c.origin not in index and not c.optional]
-    if missing:
-        raise Rejected(
-            f"the header lacks {_list(missing)} (it has: {_list(names)}). Restore the column at the source, rename it "
-            f"in `from`, or declare it `optional: true` in config/datasets/{dataset.name}.yaml"
-        )
     known = {c.origin for c in dataset.columns}
     unknown = tuple(position for name, position in index.items() if name not in known)
+    if missing:
+        raise Rejected(
+            f"the header lacks {_list(missing)} (it has: {_list(names)}).{_renamed(missing, [names[i] for i in unknown])}"
+            f" Restore the column at the source, rename it in `from`, or declare it `optional: true` in "
+            f"config/datasets/{dataset.name}.yaml"
+        )
+    positions = tuple(index.get(c.origin) for c in dataset.columns)
+    if dataset.schema_contract.columns == "evolve":
+        named = evolving(dataset, [names[i] for i in unknown], "the header")
+        return Layout(tuple(names), positions, (), tuple((named[names[i]], i) for i in unknown))
     if unknown and dataset.schema_contract.columns == "freeze":
         raise Rejected(
             f"the header has {_list([names[i] for i in unknown])}, which the contract does not know and "
             f"`schema_contract.columns: freeze` forbids. Add the column to config/datasets/{dataset.name}.yaml"
         )
-    return Layout(tuple(names), tuple(index.get(c.origin) for c in dataset.columns), unknown)
+    return Layout(tuple(names), positions, unknown)
+
+
+def _renamed(missing: Sequence[str], unknown: Sequence[str]) -> str:
+    """Return which unknown column may be which missing one under another name, and what to write then."""
+    alike = {likeness(name): name for name in reversed(unknown)}
+    said = ""
+    for name in missing:
+        close = difflib.get_close_matches(likeness(name), alike, n=1, cutoff=_LIKE_ENOUGH)
+        if close:
+            found = alike[close[0]]
+            said += f" {found!r} looks like {name!r}: if it is, write `from: {json.dumps(found, ensure_ascii=False)}`."
+    return said
 
 
 def _list(names: Sequence[str]) -> str:

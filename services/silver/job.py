@@ -14,9 +14,14 @@ from services.silver.check import Tally
 from services.silver.diff import Action
 from services.silver.spool import Spool
 from shared.dataset import Dataset, Disposition
+from shared.errors import MedallionError
 from shared.ports import Session
 from shared.settings import Settings
 from shared.version import micros
+
+
+class Held(MedallionError):
+    """The object waits for a person's `approve`."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class State:
     newest_landed_at: datetime | None
     has_facts: bool
     has_open_quarantine: bool
+    evolved: tuple[str, ...] = ()  # columns of the clean table that files brought; see columns.py
 
 
 @dataclass
@@ -112,6 +118,12 @@ class Job:
     actions: Any = None  # what became of each good row, once decided
     removed_keys: list[tuple[Any, ...]] = field(default_factory=list)  # primary keys of removed rows, for the lake
     is_refold: bool = False  # one of many merged again in one transaction
+    new_columns: tuple[str, ...] = ()  # which the file brings and the tables lacked
+
+    @property
+    def evolved(self) -> tuple[str, ...]:
+        """The columns beyond the contract that the file has values of."""
+        return tuple(sorted(self.file.tally.evolved))
 
     @property
     def is_clean_snapshot(self) -> bool:

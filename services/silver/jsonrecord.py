@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from services.silver.record import Broken, Records, shortened, text_of
+from services.silver.unknown import by_column, evolving
 from shared.dataset import Dataset
+from shared.errors import Rejected
 
 # Numbers keep the digits they were delivered with; casting decides what they are.
 _DIGITS_MAX, _EXPONENT_DIGITS_MAX = 1_000, 2
@@ -39,6 +41,9 @@ class Batch:
         self._dataset, self._rows_max = dataset, rows_max
         self._paths = [tuple(c.origin.split(".")) for c in dataset.columns]
         self._known = _tree(self._paths)
+        self._mode = dataset.schema_contract.columns
+        self._named: dict[frozenset[str], Mapping[str, str]] = {}  # what the columns of records are called
+        self._origins: dict[str, str] = {}
         self._texts: list[str] = []
         self._values: list[dict[str, Any]] = []
         self._numbers: list[int] = []
@@ -85,21 +90,52 @@ class Batch:
         """Return what was gathered as columns of text."""
         columns = [pa.array([_cell(_at(value, path)) for value in self._values], pa.string()) for path in self._paths]
         texts = self._texts
-        rescued = [
-            # Decoded once more, so that numbers stay numbers where nobody casts them.
-            json.dumps(_unknown(json.loads(text), self._known), ensure_ascii=False)
-            if _unknown(value, self._known)
-            else None
-            for text, value in zip(texts, self._values, strict=True)
-        ]
+        rescued = [self._rescued(text, value) for text, value in zip(texts, self._values, strict=True)]
+        does_evolve = self._mode == "evolve"
+        evolved = [self._evolved(place, kept) for place, kept in enumerate(rescued)] if does_evolve else []
         return Records(
             pa.RecordBatch.from_arrays(columns, names=[c.name for c in self._dataset.columns]),
             np.array(self._numbers, np.int64),
             lambda index: texts[index],
-            pa.array(rescued, pa.string()) if any(rescued) else None,
+            pa.array(rescued, pa.string()) if any(rescued) and not does_evolve else None,
             pa.array(texts, pa.string()),
             self._broken,
+            evolved=by_column(evolved),
+            origins=self._origins,
         )
+
+    def _rescued(self, text: str, value: dict[str, Any]) -> str | None:
+        """Return what no column reads, as JSON text."""
+        if not _unknown(value, self._known):
+            return None
+        # Decoded once more, so that numbers stay numbers where nobody casts them.
+        rest = _unknown(json.loads(text), self._known)
+        if self._mode == "freeze":
+            names = ", ".join(repr(name) for name in list(_leaves(rest, self._known))[:20])
+            raise Rejected(
+                f"{shortened(text)} has {names}, which the contract does not know and `schema_contract.columns: freeze` "
+                f"forbids. Add the column to config/datasets/{self._dataset.name}.yaml"
+            )
+        return json.dumps(rest, ensure_ascii=False)
+
+    def _evolved(self, place: int, rescued: str | None) -> dict[str, str]:
+        """Return the texts of a record that become columns: scalars as delivered, objects and arrays as JSON."""
+        if rescued is None:
+            return {}
+        whole = _leaves(json.loads(rescued), self._known)
+        delivered = _leaves(_unknown(self._values[place], self._known), self._known)
+        parts = {
+            origin: text
+            for origin, part in delivered.items()
+            if (text := _cell(whole[origin] if isinstance(part, dict | list) else part)) is not None
+        }
+        origins = frozenset(parts)
+        if origins not in self._named:
+            named = evolving(self._dataset, sorted(origins), f"record {self._numbers[place]}")
+            self._origins |= {name: origin for origin, name in named.items()}
+            evolving(self._dataset, self._origins, "the file")  # bounds what a batch can hold
+            self._named[origins] = named
+        return {self._named[origins][origin]: text for origin, text in parts.items()}
 
 
 def _unusable(value: Any) -> tuple[str, str] | None:
@@ -153,3 +189,12 @@ def _unknown(value: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
             if inner:
                 rest[name] = inner
     return rest
+
+
+def _leaves(rest: dict[str, Any], known: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what `_unknown` found by dotted path; a dot within a name has a backslash before it."""
+    leaves: dict[str, Any] = {}
+    for name, part in rest.items():
+        path = prefix + name.replace(".", "\\.")
+        leaves |= _leaves(part, known[name], f"{path}.") if name in known else {path: part}
+    return leaves

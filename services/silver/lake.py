@@ -7,7 +7,7 @@ others. It is derived after the commit and may be written again.
 
 import io
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from services.silver.check import RAW_PREFIX, good_schema
 from services.silver.diff import Action
 from services.silver.job import Job
+from services.silver.unknown import unpacked
 from shared.dataset import Dataset
 from shared.ports import Session
 
@@ -31,7 +32,7 @@ def change_key(dataset: str, change_set_id: uuid.UUID) -> str:
 
 def write_change_file(job: Job, path: Path) -> int:
     """Write the change set of a merge as Parquet; return its rows."""
-    schema = lake_schema(job.dataset)
+    schema = lake_schema(job.dataset, job.evolved)
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for action, word in ((Action.INSERT, "insert"), (Action.UPDATE, "update")):
@@ -44,14 +45,15 @@ def write_change_file(job: Job, path: Path) -> int:
     return rows
 
 
-def lake_schema(dataset: Dataset) -> pa.Schema:
-    """Return the schema of a dataset's change files; ids and hashes as text."""
+def lake_schema(dataset: Dataset, evolved: Sequence[str] = ()) -> pa.Schema:
+    """Return the schema of a dataset's change files, evolved columns last; ids and hashes as text."""
     fields = [
         pa.field(f.name, pa.string() if f.name in _HASHES else f.type)
         for f in good_schema(dataset)
-        if not f.name.startswith(RAW_PREFIX) and f.name != "_document"
+        if not f.name.startswith(RAW_PREFIX) and f.name not in ("_document", "_evolved")
     ]
-    return pa.schema([*fields, ("_object_id", pa.string()), ("_change", pa.string())])
+    columns = [(name, pa.string()) for name in evolved]
+    return pa.schema([*fields, ("_object_id", pa.string()), ("_change", pa.string()), *columns])
 
 
 def _lake_batch(batch: pa.RecordBatch, schema: pa.Schema, object_id: uuid.UUID, change: str) -> pa.RecordBatch:
@@ -63,8 +65,10 @@ def _lake_batch(batch: pa.RecordBatch, schema: pa.Schema, object_id: uuid.UUID, 
             columns.append(pa.array([str(object_id)] * batch.num_rows, pa.string()))
         elif field.name == "_change":
             columns.append(pa.array([change] * batch.num_rows, pa.string()))
-        else:
+        elif field.name in batch.schema.names:
             columns.append(batch.column(field.name))
+        else:
+            columns.append(unpacked(batch.column("_evolved"), field.name))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

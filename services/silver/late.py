@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from services.silver import facts
 from services.silver.badrows import keep_bad_rows
+from services.silver.columns import take_columns_in
 from services.silver.decide import counted, decide, good_key_hashes
 from services.silver.diff import Action
 from services.silver.job import Job
@@ -31,6 +32,7 @@ def merge_late(job: Job) -> Touched:
     """Apply what a superseded object still has to say; fill job.counts; return what it touched."""
     actions = decide(job)
     refuse_if_too_bad(job, counted(actions, Action.CONFLICT))
+    take_columns_in(job)
     touched = Touched(job.dataset, job.settings.change_groups_max)
     keys = good_key_hashes(job)
     is_winner = (actions != Action.DUPLICATE) & (actions != Action.CONFLICT)

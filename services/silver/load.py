@@ -234,6 +234,10 @@ def _log_quality(job: Job) -> None:
         for rule in job.dataset.rules
     ]
     reasons = {f"{rule} {column}".strip(): count for (rule, column), count in tally.reasons.most_common(20)}
+    if job.new_columns:
+        checks.append(("schema_evolved", "warn", len(job.new_columns), 0, {"columns": list(job.new_columns)}))
+    if tally.uncast:
+        checks.append(("cast_values", "warn", tally.uncast.total(), None, dict(tally.uncast.most_common(20))))
     checks.append(
         (
             "readable_rows",

@@ -12,17 +12,20 @@ import pyarrow as pa
 
 from services.silver import facts
 from services.silver.badrows import close_quarantine, keep_bad_rows
+from services.silver.columns import take_columns_in
 from services.silver.decide import counted, decide
 from services.silver.diff import Action
 from services.silver.guard import guard_removals
 from services.silver.job import Job
 from services.silver.rewindow import rewindow
 from services.silver.touched import Touched
+from services.silver.unknown import evolving
 from services.silver.window import compute, sorted_by_series
 from services.silver.write import (
     Stream,
     apply_updates,
     clean_batch,
+    clean_names,
     same_key,
     sorted_by_key,
     stage_seen,
@@ -31,7 +34,6 @@ from services.silver.write import (
     write_clean,
     write_raw,
 )
-from shared.ddl import clean_columns
 from shared.errors import Rejected
 from shared.rules import Rule
 
@@ -47,6 +49,7 @@ def merge_keyed(job: Job) -> Touched:
     actions = job.actions = decide(job)
     refuse_if_too_bad(job, counted(actions, Action.CONFLICT))
     removed = guard_removals(job)
+    take_columns_in(job)
     touched = Touched(job.dataset, job.settings.change_groups_max)
     _count(job, actions, removed)
     if removed:
@@ -64,6 +67,7 @@ def refuse_if_too_bad(job: Job, conflicts: int) -> None:
     if job.obj.request == "replay":
         return  # the file was accepted; these are its bad rows
     tally, limits = job.file.tally, job.dataset.limits
+    _refuse_what_does_not_fit(job)
     # Which of two lines counts depends on their parents' coming; whether a file is accepted must not.
     bad = tally.rows_bad + (0 if job.dataset.references else conflicts)
     for rule in job.dataset.rules:
@@ -88,6 +92,22 @@ def refuse_if_too_bad(job: Job, conflicts: int) -> None:
             f"{bad:,} of {tally.rows_read:,} rows ({bad / tally.rows_read:.1%}) cannot be used, more than the "
             f"{limits.bad_rows_max_share:.0%} that limits.bad_rows_max_share allows: {worst}. "
             f"Correct the file at its source, or the contract in config/datasets/{job.dataset.name}.yaml"
+        )
+
+
+def _refuse_what_does_not_fit(job: Job) -> None:
+    """Raise Rejected for what `schema_contract` freezes, and for more columns than the dataset may ever get."""
+    tally, dataset = job.file.tally, job.dataset
+    evolving(dataset, tally.unknown, "the file")
+    if dataset.schema_contract.data_type != "freeze":
+        return
+    misfits = {c: n for (rule, c), n in tally.reasons.items() if rule == "type" and c not in dataset.primary_key}
+    if misfits:
+        column, count = max(misfits.items(), key=lambda item: item[1])
+        raise Rejected(
+            f"{count:,} of {tally.rows_read:,} rows have another type in {column}, first "
+            f"{tally.examples['type', column]}, and `schema_contract.data_type: freeze` forbids it. Correct the file at "
+            f"its source, or the column's type in config/datasets/{dataset.name}.yaml"
         )
 
 
@@ -157,7 +177,7 @@ def _write_first_load(job: Job, actions: Any, touched: Touched) -> None:
     start_empty_table_afresh(job)
     with closing(Stream(_whole_with_windows(job, actions, touched), chunks_max=12)) as clean:
         write_raw(job, job.selected(actions, Action.INSERT))
-        clean.into(job.session, job.dataset.clean_table, clean_columns(job.dataset))
+        clean.into(job.session, job.dataset.clean_table, clean_names(job))
 
 
 def _clean(job: Job, batches: Iterator[pa.RecordBatch], touched: Touched) -> Iterator[pa.RecordBatch]:

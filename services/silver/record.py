@@ -1,6 +1,6 @@
 """What reading a file yields: batches of untyped records, and the records that could not even be split into cells."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -29,6 +29,8 @@ class Records:
     documents: pa.Array | None = None  # the record as JSON text, for JSON sources
     broken: list[Broken] = field(default_factory=list)
     header: tuple[str, ...] = ()  # of a CSV file: the names, as they stand there
+    evolved: Mapping[str, pa.Array] = field(default_factory=dict)  # n texts by column that the contract lacks and takes
+    origins: Mapping[str, str] = field(default_factory=dict)  # the name in the file of each evolved column
 
     @property
     def count(self) -> int:
@@ -59,6 +61,7 @@ def halves(records: Records) -> Iterator[Records]:
             rescued=records.rescued.slice(start, stop - start) if records.rescued is not None else None,
             documents=records.documents.slice(start, stop - start) if records.documents is not None else None,
             broken=records.broken if start == 0 else [],
+            evolved={name: texts.slice(start, stop - start) for name, texts in records.evolved.items()},
         )
 
 
@@ -82,4 +85,5 @@ def without_rows(records: Records) -> Records:
         rescued=None,
         documents=None,
         broken=[],
+        evolved={},
     )

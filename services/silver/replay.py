@@ -22,6 +22,7 @@ from services.silver.job import FileRead, Job, ObjectVersion
 from services.silver.record import Broken, Records
 from services.silver.reread import read_records
 from services.silver.spool import Spool
+from services.silver.unknown import by_column
 from shared.dataset import Dataset
 from shared.errors import Rejected
 from shared.formats import CsvFormat, JsonFormat, JsonLinesFormat
@@ -168,6 +169,8 @@ def _together(dataset: Dataset, parts: Sequence[Records]) -> Records:
         pa.array(rescued, pa.string()),
         pa.array(documents, pa.string()),
         [broken for part in parts for broken in part.broken],
+        evolved=by_column([{name: texts[0].as_py() for name, texts in part.evolved.items()} for part in single]),
+        origins={name: origin for part in single for name, origin in part.origins.items()},
     )
 
 

@@ -5,9 +5,12 @@ The text is the value's one canonical form: integers without leading zeros, date
 places of their scale, timestamps as UTC microseconds since 1970, doubles as Python's shortest repr, booleans as true
 and false. So (2020-01-22, "a,b", NULL, 7) is `10:2020-01-22,3:a,b,-,1:7`. It does not depend on batch, machine or
 library version; tests/unit pins vectors.
+
+Columns that a file brought and no contract declares follow in the order of their names, only those that have a value:
+`;<netstring of the name>=<netstring of the value>`. So a column that comes later changes the hash of no row without it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +32,12 @@ def canonical(column: pa.Array) -> pa.Array:
     return pc.fill_null(pc.binary_join_element_wise(length, text, ":"), "-")
 
 
-def row_hashes(encoded: Sequence[pa.Array]) -> pa.Array:
-    """Return the 16-byte hash of each row of canonical columns."""
+def row_hashes(encoded: Sequence[pa.Array], evolved: Mapping[str, pa.Array] | None = None) -> pa.Array:
+    """Return the 16-byte hash of each row of canonical columns, and of evolved columns as text by name."""
     joined = encoded[0] if len(encoded) == 1 else pc.binary_join_element_wise(*encoded, ",")
+    for name, texts in sorted((evolved or {}).items()):
+        value = pc.binary_join_element_wise(f";{len(name)}:{name}=", canonical(texts), "")
+        joined = pc.binary_join_element_wise(joined, pc.if_else(texts.is_valid(), value, ""), "")
     return hash_texts(joined)
 
 

@@ -15,8 +15,8 @@ from typing import Protocol
 from services.silver.announce import Announcer
 from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
-from services.silver.guard import Held
-from services.silver.job import FileRead, ObjectVersion
+from services.silver.columns import NoTable, expect_tables
+from services.silver.job import FileRead, Held, ObjectVersion
 from services.silver.load import merge_object, read_object
 from services.silver.removal import note_removal
 from services.silver.repeat import NoRepeat, can_repeat
@@ -155,9 +155,11 @@ class SilverService:
         try:
             hit("silver.claimed")
             return self._read_and_merge(session, held)
-        except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed, NotWithdrawn) as verdict:
+        except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed, NoTable, NotWithdrawn) as verdict:
             session.rollback()
-            status = {Held: "held", ObjectGone: "ignored", Unclaimed: "ignored"}.get(type(verdict), "rejected")
+            status = {Held: "held", ObjectGone: "ignored", Unclaimed: "ignored", NoTable: "ignored"}.get(
+                type(verdict), "rejected"
+            )
             reason = "deleted before it was read" if isinstance(verdict, ObjectGone) else str(verdict)
             record_run(session, Run(obj, self._worker.worker_id, status, reason, None, None, None, started))
             conclude(session, obj, status, reason)
@@ -206,6 +208,7 @@ class SilverService:
                 f"no dataset is called {obj.dataset!r} any more; restore config/datasets/{obj.dataset}.yaml"
             )
         started_at, clock = database_now(session), time.perf_counter()
+        expect_tables(session, dataset, obj)
         if dataset.skip_superseded and is_superseded(session, obj):
             reason = "a newer snapshot is applied, and skip_superseded says not to read older ones"
             record_run(session, Run(obj, self._worker.worker_id, "superseded", reason, None, None, None, started_at))

@@ -3,10 +3,12 @@
 import time
 import uuid
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from services.silver.job import Counts, Job, ObjectVersion, State
 from shared.dataset import Dataset
 from shared.errors import Unavailable
+from shared.evolving import taken_names
 from shared.ports import Session
 
 _LOCK_POLL_SECONDS = 0.05
@@ -60,12 +62,16 @@ def load_state(session: Session, dataset: Dataset) -> State:
         """
         SELECT now(), snapshot_version, snapshot_rows, latest_snapshot, rows_live, contract_fingerprint, newest_landed_at,
                EXISTS (SELECT FROM silver.key_facts f WHERE f.dataset = d.dataset),
-               EXISTS (SELECT FROM silver.quarantine q WHERE q.dataset = d.dataset AND q.status = 'open')
+               EXISTS (SELECT FROM silver.quarantine q WHERE q.dataset = d.dataset AND q.status = 'open'),
+               ARRAY(SELECT e.column_name FROM bronze.evolved_columns e
+                     JOIN pg_attribute a ON a.attrelid = to_regclass(%s) AND a.attname = e.column_name
+                     WHERE e.dataset = d.dataset AND NOT a.attisdropped ORDER BY e.column_name)
         FROM silver.datasets d WHERE d.dataset = %s
         """,
-        (dataset.name,),
+        (dataset.clean_table, dataset.name),
     )[0]
-    return State(*row)
+    state = State(*row)
+    return replace(state, evolved=tuple(name for name in state.evolved if name not in taken_names(dataset)))
 
 
 def save_state(job: Job, is_late: bool) -> None:

@@ -12,10 +12,12 @@ from services.silver.binary import Ahead, constant_time, constant_uuid, encode, 
 from services.silver.check import RAW_PREFIX
 from services.silver.diff import Action
 from services.silver.job import Job
+from services.silver.unknown import unpacked
 from services.silver.window import window_type
 from shared.dataset import Dataset
 from shared.ddl import business_columns, clean_columns, postgres_type, raw_columns
 from shared.errors import MedallionError, Unavailable
+from shared.naming import VARIANT_SUFFIX
 from shared.ports import Session
 from shared.version import micros
 
@@ -121,12 +123,24 @@ def raw_batch(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = [batch.column(RAW_PREFIX + c.name) for c in job.dataset.columns]
     columns += [jsonb(document), constant_uuid(job.obj.object_id, count)]
     columns += [batch.column("_line_number"), batch.column("_row_hash")]
-    return pa.RecordBatch.from_arrays(columns, names=raw_columns(job.dataset))
+    names = raw_names(job)
+    columns += [unpacked(batch.column("_evolved"), name) for name in names[len(columns) :]]
+    return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def raw_names(job: Job) -> list[str]:
+    """Return the columns of the raw history that the object's rows fill; a variant's text is the column's own there."""
+    return raw_columns(job.dataset) + [name for name in job.evolved if not name.endswith(VARIANT_SUFFIX)]
+
+
+def clean_names(job: Job) -> list[str]:
+    """Return the columns of the clean table that the object's rows fill; other evolved ones are NULL in them."""
+    return [*clean_columns(job.dataset), *job.evolved]
 
 
 def write_raw(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
     """Append the raw versions of rows that take effect; in a refold, those that the history lacks."""
-    raw, columns = job.dataset.raw_table, raw_columns(job.dataset)
+    raw, columns = job.dataset.raw_table, raw_names(job)
     rows = (raw_batch(job, batch) for batch in batches)
     if not job.is_refold:
         return copy_rows(job.session, raw, columns, rows)
@@ -167,7 +181,8 @@ def clean_batch(
         pa.array(np.full(count, is_stale)),
         jsonb(batch.column("_rescued")),
     ]
-    return pa.RecordBatch.from_arrays(columns, names=clean_columns(dataset))
+    columns += [unpacked(batch.column("_evolved"), name) for name in job.evolved]
+    return pa.RecordBatch.from_arrays(columns, names=clean_names(job))
 
 
 def _transportable(column: pa.Array, is_json: bool) -> pa.Array:
@@ -187,7 +202,7 @@ def sorted_by_key(dataset: Dataset, batch: pa.RecordBatch | pa.Table) -> Any:
 
 def write_clean(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
     """Insert rows whose keys are not in silver."""
-    return copy_rows(job.session, job.dataset.clean_table, clean_columns(job.dataset), batches)
+    return copy_rows(job.session, job.dataset.clean_table, clean_names(job), batches)
 
 
 def start_empty_table_afresh(job: Job) -> None:
@@ -209,7 +224,7 @@ def start_empty_table_afresh(job: Job) -> None:
 def stage_updates(job: Job, batches: Iterator[pa.RecordBatch]) -> int:
     """Put rows into the temporary table `updates`, shaped like the clean table."""
     job.session.execute(f"CREATE TEMP TABLE updates (LIKE {job.dataset.clean_table}) ON COMMIT DROP")
-    count = copy_rows(job.session, "updates", clean_columns(job.dataset), batches)
+    count = copy_rows(job.session, "updates", clean_names(job), batches)
     job.session.execute("ANALYZE updates")
     return count
 
@@ -219,7 +234,8 @@ def apply_updates(job: Job) -> int:
     dataset = job.dataset
     windowed = {w.name for w in dataset.windowed.columns} if dataset.windowed else set()
     kept = {*dataset.primary_key, *windowed, "_first_seen_at", "_key_hash"}
-    assignments = ", ".join(f"{name} = u.{name}" for name in clean_columns(dataset) if name not in kept)
+    columns = [*clean_columns(dataset), *dict.fromkeys((*job.state.evolved, *job.evolved))]
+    assignments = ", ".join(f"{name} = u.{name}" for name in columns if name not in kept)
     groups = ", ".join(dict.fromkeys((*dataset.change_groups, *dataset.primary_key)))
     job.session.execute(
         f"CREATE TEMP TABLE replaced ON COMMIT DROP AS SELECT {groups} FROM {dataset.clean_table} WITH NO DATA"

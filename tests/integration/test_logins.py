@@ -12,6 +12,7 @@ from services.ingestor.service import Ingestor
 from services.silver.claim import claim
 from shared import requests
 from shared.adapters.postgres import Postgres, PostgresSession
+from shared.errors import Unavailable
 from shared.migrate import migrate
 from shared.queries import load_query
 from shared.settings import BRONZE_BUCKET, Settings
@@ -28,6 +29,8 @@ columns:
   - {name: millimetres, from: Rain, type: decimal}
 primary_key: [station]
 """
+
+FROZEN = RAINFALL.replace("dataset: rainfall", "dataset: frozen")
 
 LoginOf = Callable[[str], Postgres]
 
@@ -153,6 +156,26 @@ def test_tables_that_come_later_are_granted_and_a_changed_password_holds(
                    " VALUES ('x', gen_random_uuid(), 1, gen_random_uuid())")  # fmt: skip
     silver.execute("TRUNCATE silver.clean_rainfall")
     silver.close()
+
+
+def test_silver_adds_columns_through_its_function_where_a_contract_lets_files_bring_some(
+    pipeline_with: Callable[..., Pipeline], settings: Settings
+) -> None:
+    rain = pipeline_with({"rainfall": f"{RAINFALL}schema_contract: {{columns: evolve}}\n", "frozen": FROZEN})
+    migrate(rain.session, settings.sql_dir, rain.catalog, rain.models, PASSWORDS)
+    rain.warehouse = _as(settings, "silver")
+    with rain.warehouse.session("test-silver") as session:
+        landed = rain.land("rainfall", b"Station,Rain,Wind\nLeeds,1,NE\n")
+        assert rain.worker("silver-test").process(session, landed) == "done"
+        assert session.rows("SELECT station, wind FROM silver.clean_rainfall") == [("Leeds", "NE")]
+        session.commit()
+        for dataset, name in (("rainfall", "x; DROP"), ("rainfall", "station"), ("rainfall", "station__v_text"),
+                              ("frozen", "wind"), ("nothing", "wind"), ("rainfall_2020", "wind")):  # fmt: skip
+            with pytest.raises((psycopg2.Error, Unavailable), match=r"is no name|is another one|is not known"):
+                session.rows("SELECT bronze.evolve(%s, ARRAY[%s], ARRAY['x'], NULL)", (dataset, name))
+            session.rollback()
+    with _as(settings, "reader").session("test") as session, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        session.rows("SELECT bronze.evolve('rainfall', ARRAY['gust'], ARRAY['x'], NULL)")
 
 
 def test_a_worker_ends_the_session_of_another_that_fell_silent(

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from services.cli.app import app
 from shared.catalog import problems_of
-from shared.dataset import Dataset
+from shared.dataset import Dataset, SchemaContract
 from shared.formats import CsvFormat, JsonFormat, JsonLinesFormat
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 from shared.rules import KINDS
@@ -95,6 +95,12 @@ def test_every_format_and_field_of_csv_is_documented():
 def test_every_kind_of_rule_and_its_fields_are_documented():
     named = [name for row in table_rows("Rules") for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert named == [*KINDS[1:-1], "references", "check", "expression", "name", "severity", "penalty", "threshold"]
+
+
+def test_every_part_and_word_of_the_schema_contract_is_documented():
+    text = section("What does not fit")
+    modes = {word for field in SchemaContract.model_fields.values() for word in str(field.annotation).split("'")[1::2]}
+    assert [word for word in (*SchemaContract.model_fields, *modes) if f"`{word}`" not in text] == []
 
 
 def test_window_functions_are_documented():
