@@ -48,6 +48,7 @@ def migrate(
             done.applied.append(path.name)
     for dataset in catalog.datasets.values():
         _apply_dataset(session, dataset, done)
+    _forget_expectations(session, catalog)
     for model in models:
         for statement in model_statements(model):
             session.execute(statement)
@@ -68,6 +69,14 @@ def _apply_dataset(session: Session, dataset: Dataset, done: Migration) -> None:
         session.execute(statement)
         done.applied.append(statement)
     done.undecided += _differences(dataset, existing) + _key_difference(session, dataset)
+
+
+def _forget_expectations(session: Session, catalog: Catalog) -> None:
+    """Remove what expectations said that no contract declares any more."""
+    declared = [
+        f"{d.name} {check}" for d in catalog.datasets.values() for one in d.expectations for check in one.checks
+    ]
+    session.execute("DELETE FROM silver.expectations WHERE dataset || ' ' || quality_check <> ALL(%s)", (declared,))
 
 
 def _columns(session: Session, table: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ GRANT SELECT, INSERT ON bronze.processing_runs, bronze.stops TO medallion_silver
 GRANT SELECT, INSERT, UPDATE, DELETE ON silver.datasets, silver.key_facts, silver.quarantine, silver.orphans TO medallion_silver;
 GRANT SELECT, INSERT, UPDATE ON silver.change_sets TO medallion_silver;
 GRANT SELECT, INSERT ON silver.data_quality_logs TO medallion_silver;
+GRANT SELECT, INSERT, UPDATE, DELETE ON silver.profiles, silver.expectations TO medallion_silver;
 GRANT SELECT, INSERT ON gold.pending TO medallion_silver;
 
 -- The tables of datasets, partitions among them: whichever there are by now.
