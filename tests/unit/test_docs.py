@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from services.cli.app import app
 from shared.catalog import problems_of
 from shared.dataset import Dataset
+from shared.expectations import KINDS as EXPECTATION_KINDS
 from shared.formats import CsvFormat, JsonFormat, JsonLinesFormat
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 from shared.rules import KINDS
@@ -95,6 +96,10 @@ def test_every_format_and_field_of_csv_is_documented():
 def test_every_kind_of_rule_and_its_fields_are_documented():
     named = [name for row in table_rows("Rules") for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert named == [*KINDS[1:-1], "references", "check", "expression", "name", "severity", "penalty", "threshold"]
+
+
+def test_every_kind_of_expectation_is_documented():
+    assert [row.split("`")[1] for row in table_rows("Expectations")] == list(EXPECTATION_KINDS)
 
 
 def test_window_functions_are_documented():
