@@ -12,6 +12,8 @@ from typing import Any
 from services.silver.profile import Profile, distance
 from shared.expectations import Expectation
 
+_NAMES_MAX = 20  # in a message
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -144,7 +146,8 @@ def _columns(_: Expectation, delivery: Delivery, __: str) -> _Seen | None:
     if not before or not delivery.profile.columns:
         return None
     lost = sorted(set(before) - set(delivery.profile.columns))
-    message = f"columns lost: {', '.join(lost)}" if lost else f"all {len(before)} columns are there"
+    named = ", ".join(lost[:_NAMES_MAX]) + (f", … {len(lost):,} in all" if len(lost) > _NAMES_MAX else "")
+    message = f"columns lost: {named}" if lost else f"all {len(before)} columns are there"
     return _Seen(not lost, len(before), len(lost), 0.0, message)
 
 

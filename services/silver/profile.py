@@ -5,7 +5,7 @@ values, eight to every doubling: the upper bits of the number as a 64-bit float,
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
@@ -21,6 +21,7 @@ _ZERO_BIN = 1 << 14
 _BINS = 2 * _ZERO_BIN
 _PARTS_MAX = 16  # sums by day of so many batches are brought together
 _RESCUED_LOOKED_AT = 100  # rows of a batch: a column that the file has is there from its first rows on
+_COLUMNS_MAX = 2_000  # names kept; a file with more has no columns to speak of
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class Profiler:
             if origin not in self._seen and batch.column(name).null_count < batch.num_rows:
                 self._seen.add(origin)
         for text in batch.column("_rescued").slice(0, _RESCUED_LOOKED_AT).to_pylist():
-            self._seen |= set(json.loads(text)) if text else set()
+            if text and len(self._seen) < _COLUMNS_MAX:
+                self._seen |= set(json.loads(text))
 
     def profile(self, header: Sequence[str]) -> Profile:
         """Return what was counted; a CSV file's header says which columns there are, else their values do."""
@@ -125,12 +127,17 @@ class Profiler:
                 ends |= {name: end for name in columns if (end := _end(table, name))}
         return Profile(
             self._rows,
-            tuple(sorted(header or self._seen)) if self._has_columns else (),
+            _names(header or self._seen) if self._has_columns else (),
             dict(self._unknown),
             {name: {int(b): int(bins[b]) for b in np.flatnonzero(bins)} for name, bins in self._bins.items()},
             days,
             ends,
         )
+
+
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    """Return names in order, as PostgreSQL's JSON takes them."""
+    return tuple(sorted({name.replace("\x00", "\\x00") for name in given})[:_COLUMNS_MAX])
 
 
 def _bins_of(column: pa.Array) -> Any:
@@ -170,7 +177,7 @@ def _end(table: pa.Table, name: str) -> End | None:
         return None
     days = pc.cast(table.column("day"), pa.int32()).to_numpy()
     last = int(known[-1])
-    return End(_text(days[last]), float(sums[last]), len(days) - 1 - last)
+    return End(_text(days[last]), float(np.nan_to_num(sums[last])), len(days) - 1 - last)
 
 
 def _text(days_since_1970: Any) -> str:

@@ -17,17 +17,17 @@ SELECT 'expectation' AS kind, dataset || ' ' || quality_check AS subject, datase
 FROM silver.expectations
 WHERE NOT passed
 UNION ALL
-SELECT 'rejected', object.object_id::text, object.dataset, 'error', object.object_key || ': ' || coalesce(object.error_message, '')
+SELECT 'rejected', object.object_id::text, object.dataset, 'error', object.object_key || ': ' || coalesce(left(object.error_message, 400), '')
 FROM rejecting
 JOIN bronze.ingestion_metadata AS object USING (dataset)
 WHERE object.status = 'rejected' AND (rejecting.version IS NULL OR object.version > rejecting.version)
 UNION ALL
 SELECT status, object_id::text, dataset, CASE status WHEN 'held' THEN 'warn' ELSE 'error' END,
-    object_key || ': ' || coalesce(error_message, '')
+    object_key || ': ' || coalesce(left(error_message, 400), '')
 FROM bronze.ingestion_metadata
 WHERE status IN ('held', 'failed')
 UNION ALL
-SELECT 'dead_letter', dead_letter_id::text, dataset, 'error', 'dead letter ' || dead_letter_id || ' on ' || topic || ': ' || reason
+SELECT 'dead_letter', dead_letter_id::text, dataset, 'error', 'dead letter ' || dead_letter_id || ' on ' || topic || ': ' || left(reason, 400)
 FROM bronze.dead_letters
 WHERE status = 'open'
 UNION ALL

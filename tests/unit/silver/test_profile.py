@@ -140,3 +140,24 @@ def test_every_kind_of_expectation_fails_when_it_should() -> None:
         "columns": "columns lost: cost",
         "stops_used": "used stops: its sum was 4,000 on 2026-01-01, and nothing for the 2 day(s) since",
     }
+
+
+def test_times_are_taken_by_their_day_and_names_as_the_database_takes_them() -> None:
+    contract = CONTRACT | {
+        "columns": [{"name": "at", "type": "timestamp"}, {"name": "used", "type": "double", "nullable": True}],
+        "primary_key": ["at"],
+        "expectations": [{"stops": {"of": "used", "along": "at"}}, {"columns": "kept"}],
+    }
+    dataset = Dataset.model_validate(contract)
+    schema = good_schema(dataset)
+    moments = [datetime(2026, 1, number, 23, 59, tzinfo=UTC) for number in (1, 2, 3)]
+    known = {"at": moments, "used": [1e308, 1e308, None], "_rescued": ['{"a\\u0000b": 1}', None, None]}
+    arrays = [pa.array(known.get(field.name, [None] * 3), field.type) for field in schema]
+    profiler = Profiler(dataset)
+    profiler.add(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    profiler.add(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    found = profiler.profile(())
+    assert found.days == {"at": Days("2026-01-01", "2026-01-03", 1, "2026-01-01")}
+    assert found.ends["used"].days == 1
+    assert json.loads(found.to_json())["ends"]["used"]["last_sum"] == np.finfo(float).max
+    assert found.columns == ("a\\x00b", "at", "used")
