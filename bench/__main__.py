@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.covid import FLOOR, measure_covid
+from bench.expectations import expectations_ratio, measure_expectations
 from bench.figures import Figures
 from bench.latency import DROP, measure_drops
 from bench.peers import measure_peers
@@ -41,6 +42,8 @@ def main() -> int:
                 measure_covid(stack.settings, DATA, figures)
                 status.update(f"rules, run {run + 1} of {options.runs}")
                 measure_rules(stack.settings, next((DATA / "covid").glob("time-series-*.csv")), figures)
+                status.update(f"expectations, run {run + 1} of {options.runs}")
+                measure_expectations(stack.settings, next((DATA / "covid").glob("time-series-*.csv")), figures)
                 if options.peers:
                     status.update(f"peers, run {run + 1} of {options.runs}")
                     measure_peers(stack.settings, DATA, Path(folder) / "peers", figures)
@@ -54,10 +57,12 @@ def main() -> int:
     console.print(figures.table(f"COVID file, 231,744 rows · {machine}", FLOOR))
     latency = {f"drop_to_gold_p{p}_seconds": figures.percentile(DROP, p) for p in (50, 99) if DROP in figures.samples}
     console.print(f"first load with a rule of every kind against none: × {rules_ratio(figures):.2f}")
+    console.print(f"first load with an expectation of every kind against none: × {expectations_ratio(figures):.2f}")
     for name, seconds in latency.items():
         console.print(f"{name}: {seconds:.3f}")
     if options.json:
-        figures.write(options.json, {"machine": machine, "rules_ratio": rules_ratio(figures), **latency})
+        ratios = {"rules_ratio": rules_ratio(figures), "expectations_ratio": expectations_ratio(figures)}
+        figures.write(options.json, {"machine": machine, **ratios, **latency})
     if failure:
         print(failure, file=sys.stderr)
     return 1 if failure else 0

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.dataset import Dataset
 from shared.errors import ConfigurationError
+from shared.expectations import expectation_problems
 from shared.rules import References, rule_problems
 
 
@@ -129,7 +130,10 @@ def problems_of(path: Path) -> Dataset | list[str]:
         return [
             f"{path}:{_line_of(node, ('dataset',))}: dataset: {dataset.name!r} must be the file's name, {path.stem!r}"
         ]
-    misfits = rule_problems(dataset.rules, dataset.rule_types, dataset.primary_key)
+    misfits = [
+        *rule_problems(dataset.rules, dataset.rule_types, dataset.primary_key),
+        *expectation_problems(dataset.expectations, dataset.rule_types, dataset.rules, dataset.is_append),
+    ]
     wrong = [f"{path}:{_line_of(node, place)}: {'.'.join(map(str, place))}: {said}" for place, said in misfits]
     return wrong or dataset
 

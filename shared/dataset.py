@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from shared.columns import Column, Derived, Windowed
+from shared.expectations import Expectation
 from shared.formats import Format
 from shared.functions import DERIVATIONS
 from shared.naming import DATASET_NAME_CHARACTERS_MAX, Name, variant_name
@@ -102,6 +103,7 @@ class Dataset(Part):
     derived: tuple[Derived, ...] = ()
     windowed: Windowed | None = None
     rules: tuple[Rule, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     partitioning: Partitioning | None = None
     change_groups: tuple[str, ...] = ()
@@ -192,6 +194,11 @@ class Dataset(Part):
         """The types of the columns that rules may be about: declared and derived ones."""
         declared: dict[str, str] = {c.name: c.type for c in self.columns}
         return declared | {d.name: DERIVATIONS[d.function].column_type for d in self.derived}
+
+    def delivers_by(self, disposition: Disposition) -> bool:
+        """Say whether objects of this disposition are deliveries, of which things are expected; others are corrections."""
+        declared = self.source.write_disposition if self.source else self.drops.write_disposition
+        return disposition in ("replace", declared)
 
     @property
     def is_append(self) -> bool:

@@ -55,12 +55,19 @@ SWEEP_FINDINGS = Metric(
     ("finding",),
 )
 
+ALERT_MESSAGES = Metric(
+    "medallion_alert_messages_total", "counter", "Attempts to tell people of trouble, by what came of them.",
+    ("channel", "outcome"),
+)  # fmt: skip
+
 # Ingestor, asked of the database when they are read: what is waiting. Absent while the database is away.
 BACKLOG_OBJECTS = Metric("medallion_backlog_objects", "computed", "Unfinished objects by status.", ("status",))
 BACKLOG_OLDEST_SECONDS = Metric(
     "medallion_backlog_oldest_seconds", "computed", "Age of the oldest registered or processing object; 0 without any."
 )
 BACKLOG_GOLD = Metric("medallion_backlog_gold_change_sets", "computed", "Change sets that gold has still to take in.")
+EXPECTATIONS_FAILED = Metric("medallion_expectations_failed", "computed", "Expectations that fail now.")
+OPEN_ALERTS = Metric("medallion_alerts_open", "computed", "Alerts that are open, told or not.")
 OPEN_DEAD_LETTERS = Metric("medallion_dead_letters_open", "computed", "Dead letters that nobody has replayed.")
 
 # Every service: its trouble, and its signs of life.
@@ -77,8 +84,8 @@ HEARTBEAT = Metric(
 
 METRICS = (
     OBJECTS, ROWS, READ_SECONDS, MERGE_SECONDS, REFRESH_SECONDS, REFRESHED_ROWS, POLLS, SWEEP_SECONDS,
-    SWEEP_FINDINGS, BACKLOG_OBJECTS, BACKLOG_OLDEST_SECONDS, BACKLOG_GOLD, OPEN_DEAD_LETTERS, DEAD_LETTERS, RETRIES,
-    SERVER_UP, STOPPED, MESSAGES, HEARTBEAT,
+    SWEEP_FINDINGS, ALERT_MESSAGES, BACKLOG_OBJECTS, BACKLOG_OLDEST_SECONDS, BACKLOG_GOLD, EXPECTATIONS_FAILED, OPEN_ALERTS,
+    OPEN_DEAD_LETTERS, DEAD_LETTERS, RETRIES, SERVER_UP, STOPPED, MESSAGES, HEARTBEAT,
 )  # fmt: skip
 
 

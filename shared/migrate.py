@@ -36,6 +36,7 @@ def migrate(
             session.execute("INSERT INTO public.medallion_migrations (name) VALUES (%s)", (path.name,))
             done.applied.append(path.name)
     missing = {name for name, dataset in catalog.datasets.items() if not apply_dataset(session, dataset, done)}
+    _forget_expectations(session, catalog)
     for model in models:
         if absent := models.datasets_of(model.name) & missing:
             done.applied.append(f"{model.table} is left out: {', '.join(sorted(absent))} has no tables")
@@ -45,3 +46,11 @@ def migrate(
     done.applied += grant(session, sql_dir, passwords or {})
     session.commit()
     return done
+
+
+def _forget_expectations(session: Session, catalog: Catalog) -> None:
+    """Remove what expectations said that no contract declares any more."""
+    declared = [
+        f"{d.name} {check}" for d in catalog.datasets.values() for one in d.expectations for check in one.checks
+    ]
+    session.execute("DELETE FROM silver.expectations WHERE dataset || ' ' || quality_check <> ALL(%s)", (declared,))

@@ -124,6 +124,33 @@ class Settings(BaseSettings):
         description="Every so many polls a source is fetched without conditions, in case its ETag lies.",
     )
 
+    # Alerts, which the ingestor sends.
+    alert_webhook_url: SecretStr = Field(
+        SecretStr(""), description="Alerts are posted here as JSON, with Slack's `text` among it; empty: no webhook."
+    )
+    alert_smtp_host: str = Field("", description="Mail server for alerts; empty: no mails.")
+    alert_smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
+    alert_smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="`starttls` (587), `tls` from the first byte (465) or `none` (a relay on loopback)."
+    )
+    alert_smtp_from: str = Field("medallion@localhost", description="Sender of alerts.")
+    alert_smtp_to: str = Field("", description="Who gets alerts by mail, comma-separated.")
+    alert_smtp_user: str = Field("", description="Login at the mail server; empty: none.")
+    alert_smtp_password: SecretStr = Field(SecretStr(""), description="Its password.")
+    alert_severity_min: Literal["warn", "error"] = Field("warn", description="Least severe trouble that is told.")
+    alert_interval_seconds: float = Field(10, gt=0, description="Pause between two looks for what to tell.")
+    alert_after_seconds: float = Field(
+        15, ge=0, description="Trouble that is over sooner is not told; what comes meanwhile is told with it."
+    )
+    alert_cooldown_seconds: float = Field(
+        300, ge=0, description="Least pause between two messages about new trouble of one kind."
+    )
+    alert_timeout_seconds: float = Field(10, gt=0, description="Longest time that one attempt to send may take.")
+    alert_retry_seconds: float = Field(
+        10, gt=0, description="Pause before a message is sent again; it doubles each time, up to ten minutes."
+    )
+    alert_attempts_max: int = Field(8, ge=1, description="Attempts to send one message on one channel.")
+
     # Silver.
     batch_rows_max: int = Field(65_536, ge=1, description="Rows of one vectorised batch; memory follows from it.")
     block_bytes: int = Field(4_194_304, ge=4_096, description="Bytes read from a file at a time.")

@@ -4,11 +4,13 @@ import typer
 
 from services.cli import (
     again,
+    alerts,
     deadletters,
     explain,
     gold,
     history,
     landing,
+    quality,
     quarantine,
     replay,
     run,
@@ -48,9 +50,11 @@ app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
 app.command("status", rich_help_panel=_LOOK)(status.status)
 app.command("runs", rich_help_panel=_LOOK)(history.runs)
 app.command("schema", rich_help_panel=_LOOK)(schema.schema)
+app.command("quality", rich_help_panel=_LOOK)(quality.quality)
 app.command("explain", rich_help_panel=_LOOK)(explain.explain)
 quarantine.app.command("replay")(replay.replay)
 quarantine.app.command("discard")(replay.discard)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_LOOK)
 app.add_typer(deadletters.app, name="dead-letters", rich_help_panel=_LOOK)
+app.add_typer(alerts.app, name="alerts", rich_help_panel=_LOOK)
 app.command("validate", rich_help_panel=_CHECK)(validate.validate)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from services.cli import stopped
+from services.cli.alerts import known as known_alerts
 from services.cli.options import DataDir, Json
 from services.cli.output import (
     STATUS_STYLES,
@@ -19,6 +20,7 @@ from services.cli.output import (
     short,
     table,
 )
+from services.cli.quality import failing
 
 if TYPE_CHECKING:
     from services.cli.connect import Stack
@@ -28,6 +30,7 @@ UNREACHABLE = 3  # exit status
 
 RUNS_SHOWN = 5
 TROUBLE_SHOWN = 5
+ALERTS_SHOWN = 100
 TROUBLE_SINCE_SECONDS = 7 * 86_400
 
 DATASET_COLUMNS = (
@@ -103,6 +106,8 @@ def gather(stack: "Stack") -> dict[str, Any]:
             "runs": dictionaries(RUN_COLUMNS, session.rows(stack.query("runs"), {"dataset": None, "rows": RUNS_SHOWN})),
             "monitors": monitors(stack.settings.data_dir),
             "stopped": stopped.stopped_workers(session, stack),
+            "expectations_failed": failing(session, stack),
+            "alerts": known_alerts(session, stack, rows=ALERTS_SHOWN, since_seconds=0),
             "trouble": dictionaries(TROUBLE_COLUMNS, session.rows(stack.query("troubled_objects"), trouble)),
         }
 
@@ -200,6 +205,15 @@ def _show_trouble(found: Mapping[str, Any]) -> None:
             for one in found["trouble"]
         ]  # fmt: skip
         console().print(table("Did not take effect", ("status", "when", "object", "why"), rows))
+    if found["expectations_failed"]:
+        failed = found["expectations_failed"]
+        named = short(", ".join(f"{one['dataset']} {one['quality_check']}" for one in failed), 160)
+        console().print(f"[yellow]{len(failed):,} not as expected[/] ({named}): medallion quality", soft_wrap=True)
+    if found["alerts"]:
+        kinds = ", ".join(sorted({one["kind"] for one in found["alerts"]}))
+        console().print(
+            f"[yellow]{len(found['alerts']):,} alert(s) open[/] ({kinds}): medallion alerts", soft_wrap=True
+        )
     if found["quarantine_open"]:
         console().print(
             f"[yellow]{found['quarantine_open']:,} row(s) in quarantine[/]: medallion quarantine list", soft_wrap=True

@@ -194,9 +194,9 @@ def _audit(session: Session, model: Model, rows_checked: int) -> None:
         session.execute(
             """
             INSERT INTO silver.data_quality_logs
-                (table_name, quality_check, severity, records_checked, records_failed, failure_rate,
+                (table_name, quality_check, kind, severity, records_checked, records_failed, failure_rate,
                  threshold, passed, details)
-            VALUES (%s, %s, 'warn', %s, %s, %s::numeric / %s, 0, false, %s)
+            VALUES (%s, %s, 'audit', 'warn', %s, %s, %s::numeric / %s, 0, false, %s)
             """,
             (model.table, one.name, checked, failed, failed, checked, _details(one.description, sample)),
         )

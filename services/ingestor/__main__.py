@@ -7,10 +7,12 @@ import threading
 import time
 from functools import partial
 
+from services.ingestor.alerting import Alerter
 from services.ingestor.measure import backlog_samples, measure_poll, measure_sweep, read_waiting
 from services.ingestor.schedule import Loop
 from services.ingestor.service import Ingestor
 from services.ingestor.webhook import Receiver, Webhook
+from shared.adapters.channels import open_channels
 from shared.adapters.kafka import KafkaBus, topics
 from shared.adapters.monitor import Monitor
 from shared.adapters.postgres import Postgres
@@ -52,7 +54,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     monitor.start()
     heartbeat.start()
     sweep = Loop("sweep", settings.sweep_interval_seconds, partial(_sweep, ingestor, monitor), monitor.metrics)
-    loops = [sweep, *_polls(ingestor, monitor)]
+    loops = [sweep, *_polls(ingestor, monitor), _alerts(ingestor, monitor)]
     webhook = _webhook(ingestor, sweep)
     for loop in loops:
         loop.start()
@@ -105,6 +107,20 @@ def _polls(ingestor: Ingestor, monitor: Monitor) -> list[Loop]:
         for dataset in ingestor.catalog.datasets.values()
         if dataset.source is not None
     ]
+
+
+def _alerts(ingestor: Ingestor, monitor: Monitor) -> Loop:
+    """Return the loop that tells people what is wrong: a thread of its own, so that no channel holds anything up."""
+    settings = ingestor.settings
+
+    def servers_away() -> list[tuple[str, str]]:
+        servers = monitor.health.report().servers
+        return [(one.name, one.reason) for one in servers if one.away_since is not None and one.name != POSTGRESQL]
+
+    alerter = Alerter(
+        ingestor.warehouse, settings, ingestor.catalog, open_channels(settings), servers_away, monitor.metrics
+    )
+    return Loop("alerts", settings.alert_interval_seconds, alerter.round, monitor.metrics)
 
 
 def _webhook(ingestor: Ingestor, sweep: Loop) -> Webhook | None:

@@ -8,6 +8,8 @@ from shared.metrics import (
     BACKLOG_GOLD,
     BACKLOG_OBJECTS,
     BACKLOG_OLDEST_SECONDS,
+    EXPECTATIONS_FAILED,
+    OPEN_ALERTS,
     OPEN_DEAD_LETTERS,
     POLLS,
     SWEEP_FINDINGS,
@@ -55,4 +57,6 @@ def backlog_samples(waiting: Waiting) -> list[Sample]:
         Sample(BACKLOG_OLDEST_SECONDS, oldest),
         Sample(BACKLOG_GOLD, count("gold")),
         Sample(OPEN_DEAD_LETTERS, count("dead letters")),
+        Sample(EXPECTATIONS_FAILED, count("expectations")),
+        Sample(OPEN_ALERTS, count("alerts")),
     ]

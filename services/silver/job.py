@@ -12,6 +12,7 @@ import pyarrow as pa
 from services.silver.batchsql import BatchSql
 from services.silver.check import Tally
 from services.silver.diff import Action
+from services.silver.profile import Profile
 from services.silver.spool import Spool
 from shared.dataset import Dataset, Disposition
 from shared.errors import MedallionError
@@ -61,6 +62,7 @@ class FileRead:
     sha256: str
     cleanup: ExitStack  # closed when the rows are needed no more; spools that replace these belong to it
     header: tuple[str, ...] = ()  # of a CSV file
+    profile: Profile | None = None  # where something is expected of the dataset's deliveries
     is_repeat: bool = False  # equal to the snapshot that is applied, and therefore not read
 
 

@@ -13,11 +13,13 @@ from services.silver.append import merge_append
 from services.silver.batchsql import BatchSql
 from services.silver.check import BAD_SCHEMA, Checker, Tally, good_schema
 from services.silver.claim import finish
+from services.silver.deliveries import judge_delivery, judge_repeat
 from services.silver.findings import find_shared_values
 from services.silver.job import Counts, FileRead, Job, ObjectVersion
 from services.silver.late import merge_late
 from services.silver.merge import merge_keyed
 from services.silver.orphans import free_orphans, parents, set_orphans_aside
+from services.silver.profile import Profiler
 from services.silver.repeat import merge_repeat
 from services.silver.replay import close_passed
 from services.silver.reread import raw_of_lines, read_records
@@ -76,6 +78,7 @@ def read_object(
         good = cleanup.enter_context(Spool(good_schema(dataset), scratch, settings.spool_memory_bytes_max))
         bad = cleanup.enter_context(Spool(BAD_SCHEMA, scratch, settings.spool_memory_bytes_max))
         checker = Checker(dataset, sql)
+        profiler = Profiler(dataset) if dataset.expectations else None
         if repeats(sha256):
             yield FileRead(lambda _: {}, good, bad, checker.tally, sha256, cleanup, is_repeat=True)
             return
@@ -85,6 +88,8 @@ def read_object(
                 for checked in checker.check(records):
                     good.add(checked.good)
                     bad.add(checked.bad)
+                    if profiler:
+                        profiler.add(checked.good)
                 if checker.tally.rows_read > dataset.limits.rows_max:
                     raise Rejected(f"the file has more than the {dataset.limits.rows_max:,} rows of limits.rows_max")
         tally = checker.tally
@@ -95,6 +100,7 @@ def read_object(
         yield FileRead(
             lambda lines: raw_of_lines(path, dataset, settings, lines),
             good, bad, tally, sha256, cleanup, checker.header,
+            profiler.profile(checker.header) if profiler else None,
         )  # fmt: skip
 
 
@@ -150,6 +156,8 @@ def merge_object(
         close_passed(job)
     find_shared_values(job)
     _log_quality(job)
+    if not is_superseded:
+        judge_delivery(job)
     freed = free_orphans(job)
     finish(session, obj, status, job.counts, _score(job.file), file)
     return Merged(status, job.counts, change_set_id, job, tuple(freed))
@@ -174,6 +182,7 @@ def _finish_repeat(job: Job, models: Sequence[str]) -> Merged:
     job.actions = np.empty(0, np.uint8)
     # A change set without groups: models that show the day of the newest landing notice, the others have nothing to do.
     change_set_id = _note_changes(job, Touched(job.dataset, job.settings.change_groups_max), models)
+    judge_repeat(job)
     save_state(job, is_late=False)
     finish(job.session, job.obj, "done", job.counts, score, job.file)
     return Merged("done", job.counts, change_set_id, job)

@@ -53,7 +53,7 @@ def merge_repeat(job: Job) -> float | None:
                                               failure_rate, threshold, passed, object_id, details)
         SELECT table_name, quality_check, severity, records_checked, records_failed, failure_rate, threshold, passed,
                %s, details
-        FROM silver.data_quality_logs WHERE object_id = %s AND quality_check <> 'schema_evolved'
+        FROM silver.data_quality_logs WHERE object_id = %s AND kind = 'rule' AND quality_check <> 'schema_evolved'
         """,
         (job.obj.object_id, earlier),
     )

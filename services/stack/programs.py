@@ -11,6 +11,7 @@ from services.stack.children import Child
 from services.stack.process import Program
 from services.stack.servers import Server, kafka_server, postgres_server, s3_server
 from services.stack.state import SERVICE_PORTS_FILE, Credentials, settle_ports
+from shared.roles import WHO
 from shared.settings import Settings, load_settings
 
 _PREFIX = "MEDALLION_"
@@ -44,7 +45,8 @@ FRUGAL_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
 
 def settings_environment(settings: Settings) -> dict[str, str]:
     """Return the settings as environment variables: a service then sees what its supervisor saw, others' logins excepted."""
-    names = [name for name in type(settings).model_fields if not name.endswith("_password")]
+    logins = {f"{who}_password" for who in WHO}
+    names = [name for name in type(settings).model_fields if name not in logins]
     values = {f"{_PREFIX}{name.upper()}": _text(getattr(settings, name)) for name in names}
     return {name: value for name, value in values.items() if value}
 

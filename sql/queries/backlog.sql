@@ -1,4 +1,4 @@
--- What is waiting, for the metrics: unfinished objects by status with the age of the oldest, and what waits for gold.
+-- What is waiting, for the metrics: unfinished objects by status with the age of the oldest, what waits for gold, what fails.
 -- It reads the index of unfinished objects, not the ledger.
 SELECT
     status,
@@ -20,3 +20,17 @@ SELECT
     extract(epoch FROM clock_timestamp() - min(created_at))::float8
 FROM bronze.dead_letters
 WHERE status = 'open'
+UNION ALL
+SELECT
+    'expectations',
+    count(*),
+    extract(epoch FROM clock_timestamp() - min(failing_since))::float8
+FROM silver.expectations
+WHERE NOT passed
+UNION ALL
+SELECT
+    'alerts',
+    count(*),
+    extract(epoch FROM clock_timestamp() - min(opened_at))::float8
+FROM bronze.alerts
+WHERE closed_at IS NULL

@@ -5,5 +5,5 @@ FROM (
     FROM silver.data_quality_logs
     ORDER BY table_name, quality_check, log_id DESC
 ) AS newest
-WHERE records_failed > 0
+WHERE records_failed > 0 AND (kind <> 'expectation' OR NOT passed)
 ORDER BY table_name DESC, records_failed DESC

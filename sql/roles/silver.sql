@@ -9,6 +9,7 @@ GRANT SELECT, INSERT, UPDATE ON silver.change_sets TO medallion_silver;
 GRANT SELECT, INSERT ON silver.data_quality_logs TO medallion_silver;
 GRANT SELECT ON bronze.evolved_columns TO medallion_silver;
 GRANT EXECUTE ON FUNCTION bronze.evolve TO medallion_silver;  -- adds text columns where a contract lets files bring some
+GRANT SELECT, INSERT, UPDATE, DELETE ON silver.profiles, silver.expectations TO medallion_silver;
 GRANT SELECT, INSERT ON gold.pending TO medallion_silver;
 
 -- The tables of datasets, partitions among them: whichever there are by now.

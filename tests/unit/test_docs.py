@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from services.cli.app import app
 from shared.catalog import problems_of
 from shared.dataset import Dataset, SchemaContract
+from shared.expectations import KINDS as EXPECTATION_KINDS
 from shared.formats import CsvFormat, JsonFormat, JsonLinesFormat
 from shared.functions import DERIVATIONS, WINDOW_FUNCTIONS
 from shared.rules import KINDS
@@ -101,6 +102,10 @@ def test_every_part_and_word_of_the_schema_contract_is_documented():
     text = section("What does not fit")
     modes = {word for field in SchemaContract.model_fields.values() for word in str(field.annotation).split("'")[1::2]}
     assert [word for word in (*SchemaContract.model_fields, *modes) if f"`{word}`" not in text] == []
+
+
+def test_every_kind_of_expectation_is_documented():
+    assert [row.split("`")[1] for row in table_rows("Expectations")] == list(EXPECTATION_KINDS)
 
 
 def test_window_functions_are_documented():

@@ -45,6 +45,26 @@ def problem_of(report: Report, tmp_path: Path) -> str:
 
 CASES = [
     (
+        "config/datasets/covid.yaml", "freshness: {of: record_date,", "freshness: {of: country,",
+        "expectations.1.freshness: country is of type text; `freshness` needs one of date, timestamp",
+    ),
+    (
+        "config/datasets/covid.yaml", "drift: {of: [confirmed, deaths,", "drift: {of: [confirmed, death,",
+        "expectations.7.drift: no column is called 'death'; there are: record_date, country",
+    ),
+    (
+        "config/datasets/covid.yaml", "{removed: {share_max: 0.01}}", "{name: plausible_size, removed: {share_max: 0.01}}",
+        "expectations.3.removed: a rule or an expectation before it is called 'plausible_size' already; give",
+    ),
+    (
+        "config/datasets/covid.yaml", "{removed: {share_max: 0.01}}", "{removed: {share_max: 1.5}}",
+        "expectations.3.removed.share_max: Input should be less than or equal to 1",
+    ),
+    (
+        "config/datasets/covid.yaml", "- {columns: kept}", "- {severity: error}",
+        "expectations.9: an expectation is of one kind, here is none; there are: volume, freshness, arrival",
+    ),
+    (
         "config/datasets/covid.yaml", 'check: "coalesce(deaths <= confirmed, true)"', 'check: "deaths <= confrimed"',
         "rules.1.check: an expression cannot be evaluated: Binder Error",
     ),

@@ -27,7 +27,9 @@ def test_every_kind_of_metric_is_told_and_shown() -> None:
     metrics.count(OBJECTS, "covid", "done", amount=2)
     metrics.observe(MERGE_SECONDS, "covid", seconds=0.2)
     metrics.note(HEARTBEAT, "silver", value=5)
-    metrics.ask(lambda: backlog_samples({"registered": (3, 12.5), "failed": (1, 900.0), "gold": (2, 1.0)}))
+    metrics.ask(
+        lambda: backlog_samples({"registered": (3, 12.5), "failed": (1, 900.0), "gold": (2, 1.0), "alerts": (4, 1.0)})
+    )
     shown = page(metrics)
     wanted = {
         'medallion_objects_total{dataset="covid",outcome="done"}': 3,
@@ -42,6 +44,8 @@ def test_every_kind_of_metric_is_told_and_shown() -> None:
         "medallion_backlog_oldest_seconds": 12.5,
         "medallion_backlog_gold_change_sets": 2,
         "medallion_dead_letters_open": 0,
+        "medallion_alerts_open": 4,
+        "medallion_expectations_failed": 0,
     }
     assert {name: shown[name] for name in wanted} == wanted
 
