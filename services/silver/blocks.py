@@ -1,7 +1,5 @@
-"""A file as blocks of whole lines in UTF-8, whatever encoding it declares."""
+"""A file in UTF-8 as blocks of whole lines."""
 
-import codecs
-import io
 from typing import BinaryIO
 
 from services.silver.record import shortened, text_of
@@ -40,42 +38,3 @@ class Blocks:
     def give_back(self, rest: bytes) -> None:
         """Put an unfinished record in front of what is read next."""
         self._carry = rest + self._carry
-
-
-def in_utf8(file: BinaryIO, encoding: str) -> BinaryIO:
-    """Return the file as UTF-8 bytes without a byte order mark, whatever encoding it declares."""
-    if encoding in ("utf-8", "utf-8-sig"):
-        if file.read(3) != codecs.BOM_UTF8:
-            file.seek(0)
-        return file
-    return io.BufferedReader(_Recoded(file, encoding))
-
-
-class _Recoded(io.RawIOBase):
-    """Bytes of another encoding read as UTF-8; raises Rejected at the first that the encoding does not know."""
-
-    def __init__(self, file: BinaryIO, encoding: str) -> None:
-        self._file, self._encoding = file, encoding
-        self._decode = codecs.getincrementaldecoder(encoding)()
-        self._rest, self._offset = b"", 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: "memoryview") -> int:  # type: ignore[override]
-        while not self._rest:
-            data = self._file.read(1 << 20)
-            try:
-                self._rest = (
-                    self._decode.decode(data, final=not data).lstrip("\ufeff" if not self._offset else "").encode()
-                )
-            except UnicodeDecodeError as error:
-                raise Rejected(
-                    f"byte {self._offset + error.start:,} is not {self._encoding}, the declared encoding: {error.reason}"
-                ) from error
-            self._offset += len(data)
-            if not data:
-                break
-        part, self._rest = self._rest[: len(target)], self._rest[len(target) :]
-        target[: len(part)] = part
-        return len(part)

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from services.silver.blocks import Blocks, in_utf8
+from services.silver.blocks import Blocks
 from services.silver.header import Layout, read_header
+from services.silver.recode import in_utf8
 from services.silver.record import Broken, Records, text_of
 from services.silver.scanner import Dialect, Scanner, dialect_of, line_end
 from shared.dataset import Dataset
@@ -36,7 +37,8 @@ def read_csv(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max:
     """
     declared = dataset.format
     assert isinstance(declared, CsvFormat)
-    blocks = Blocks(in_utf8(file, declared.encoding), max(block_bytes, 4 * dataset.limits.record_bytes_max))
+    in_utf_8 = in_utf8(file, declared.encoding, keeps_bad_bytes=True)
+    blocks = Blocks(in_utf_8, max(block_bytes, 4 * dataset.limits.record_bytes_max))
     dialect = dialect_of(declared, dataset.limits.record_bytes_max)
     layout, lines_before = read_header(blocks, dataset, dialect)
     dialect = replace(dialect, fields=len(layout.names))

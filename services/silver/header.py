@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.silver.blocks import Blocks
+from services.silver.recode import no_text
 from services.silver.scanner import Dialect, line_end
 from services.silver.unknown import evolving
 from shared.dataset import Dataset
@@ -41,13 +42,16 @@ def read_header(blocks: Blocks, dataset: Dataset, dialect: Dialect) -> tuple[Lay
         layout = Layout(tuple(c.origin for c in dataset.columns), tuple(range(len(dataset.columns))), ())
         return layout, first.count(b"\n", 0, start)
     end = dialect.record_end(first, start)
+    problem = no_text(first[start:end], declared.encoding)
     try:
-        names = _names(first[start:end], dialect)
-    except (csv.Error, UnicodeDecodeError) as error:
+        names = [] if problem else _names(first[start:end], dialect)
+    except csv.Error as error:
+        problem = str(error)
+    if problem:
         line = first.count(b"\n", 0, start) + 1
         raise Rejected(
-            f"line {line}: the header cannot be read as {declared.encoding} CSV: {error}{_remedy(first, dataset)}"
-        ) from error
+            f"line {line}: the header cannot be read as {declared.encoding} CSV: {problem}{_remedy(first, dataset)}"
+        )
     blocks.give_back(first[end:])
     return layout_of(dataset, [name.strip() for name in names]), first.count(b"\n", 0, end)
 

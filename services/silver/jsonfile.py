@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from services.silver.blocks import in_utf8
 from services.silver.jsonrecord import DECODER, Batch
+from services.silver.recode import in_utf8
 from services.silver.record import Records, shortened
 from shared.dataset import Dataset
 from shared.errors import Rejected
@@ -23,7 +23,7 @@ def read_json(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max
     declared = dataset.format
     assert isinstance(declared, JsonFormat)
     batch = Batch(dataset, batch_rows_max)
-    window = _Text(in_utf8(file, declared.encoding), block_bytes)
+    window = _Text(in_utf8(file, declared.encoding, keeps_bad_bytes=False), block_bytes)
     for number, (text, value) in enumerate(_elements(window, dataset), start=1):
         batch.add(number, text, value)
         if batch.is_full:

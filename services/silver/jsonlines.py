@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from services.silver.blocks import Blocks, in_utf8
+from services.silver.blocks import Blocks
 from services.silver.jsonrecord import DECODER, Batch
-from services.silver.record import Records, text_of
+from services.silver.recode import delivered_text, in_utf8, no_text
+from services.silver.record import Records
 from shared.dataset import Dataset
 from shared.errors import Rejected
 from shared.formats import JsonLinesFormat
@@ -15,17 +16,17 @@ from shared.formats import JsonLinesFormat
 def read_json_lines(file: BinaryIO, dataset: Dataset, block_bytes: int, batch_rows_max: int) -> Iterator[Records]:
     """Yield the objects of a file in batches; line numbers are physical, and blank lines are no records.
 
-    Raises Rejected when the file has nothing but blank lines, is not of its declared encoding, or holds a line that
-    goes far beyond `limits.record_bytes_max`.
+    Raises Rejected when the file has nothing but blank lines, is not of its declared encoding (where that costs more than
+    a line: see recode.py), or holds a line that goes far beyond `limits.record_bytes_max`.
     """
     declared = dataset.format
     assert isinstance(declared, JsonLinesFormat)
     bytes_max = dataset.limits.record_bytes_max
-    blocks = Blocks(in_utf8(file, declared.encoding), max(block_bytes, 4 * bytes_max))
+    blocks = Blocks(in_utf8(file, declared.encoding, keeps_bad_bytes=True), max(block_bytes, 4 * bytes_max))
     batch, is_blank = Batch(dataset, batch_rows_max), True
     for number, line in _numbered(blocks):
         is_blank = False
-        _add(batch, number, line, bytes_max)
+        _add(batch, number, line, bytes_max, declared.encoding)
         if batch.is_full:
             yield batch.records()
             batch = Batch(dataset, batch_rows_max)
@@ -44,23 +45,23 @@ def _numbered(blocks: Blocks) -> Iterator[tuple[int, bytes]]:
         before += len(lines)
 
 
-def _add(batch: Batch, number: int, line: bytes, bytes_max: int) -> None:
+def _add(batch: Batch, number: int, line: bytes, bytes_max: int, encoding: str) -> None:
     """Add a line to a batch, as a value or as a broken record."""
     line = line.removesuffix(b"\r")
     if len(line) > bytes_max:
         message = f"a line of {len(line):,} bytes, more than limits.record_bytes_max ({bytes_max:,}) allows"
-        batch.add_broken(number, text_of(line[:bytes_max]), "too_long", message)
+        batch.add_broken(number, delivered_text(line[:bytes_max], encoding), "too_long", message)
+        return
+    if problem := no_text(line, encoding):
+        batch.add_broken(number, delivered_text(line, encoding), "encoding", problem)
         return
     try:
         text = line.decode()
         batch.add(number, text, DECODER.decode(text))
-    except UnicodeDecodeError as error:
-        message = f"{error.end - error.start} byte(s) at offset {error.start} of the record are not UTF-8"
-        batch.add_broken(number, text_of(line), "encoding", message)
     except json.JSONDecodeError as error:
         message = (
             f"not one JSON object a line: {error.msg}, at character {error.colno}; an array of them is `type: json`"
         )
-        batch.add_broken(number, text_of(line), "malformed", message)
+        batch.add_broken(number, delivered_text(line, encoding), "malformed", message)
     except RecursionError:
-        batch.add_broken(number, text_of(line), "malformed", "nested too deeply")
+        batch.add_broken(number, delivered_text(line, encoding), "malformed", "nested too deeply")

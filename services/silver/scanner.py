@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from services.silver.recode import delivered_text, no_text
 from services.silver.record import Broken, text_of
 from shared.formats import CsvFormat
 
@@ -20,6 +21,7 @@ class Dialect:
     comment: bytes  # b"" for none
     has_header: bool
     record_bytes_max: int
+    encoding: str = "utf-8"  # as declared; the bytes at hand are UTF-8, but for those that the encoding does not know
     fields: int = 0  # known once the header is read
 
     def rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
@@ -70,6 +72,7 @@ def dialect_of(declared: CsvFormat, record_bytes_max: int) -> Dialect:
         (declared.comment or "").encode(),
         declared.header,
         record_bytes_max,
+        declared.encoding,
     )
 
 
@@ -137,18 +140,13 @@ class Scanner:
         nul = data.find(b"\0")
         if nul >= 0:
             return "nul", f"a NUL byte at offset {nul} of the record; text cannot hold it"
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            return (
-                "encoding",
-                f"{error.end - error.start} byte(s) at offset {error.start} of the record are not UTF-8",
-            )
-        return None
+        problem = no_text(data, self._dialect.encoding)
+        return ("encoding", problem) if problem else None
 
     def _give_up(self, end: int, rule: str, message: str) -> Broken:
         """Declare the first physical line broken and go on behind it, so that one bad quote costs one line."""
-        raw = text_of(self._stretch[self.record_start : end].rstrip(b"\r\n")[: self._dialect.record_bytes_max])
+        line = self._stretch[self.record_start : end].rstrip(b"\r\n")
+        raw = delivered_text(line[: self._dialect.record_bytes_max], self._dialect.encoding)
         self.position = end
         self.line += 1
         return Broken(self.record_line, raw, rule, message)

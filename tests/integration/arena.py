@@ -10,7 +10,7 @@ from shared import failpoints
 from shared.adapters.postgres import Postgres, PostgresSession
 from shared.errors import Unavailable
 from shared.settings import BRONZE_READY, SILVER_READY
-from tests.pipeline import NamedWorker, Pipeline
+from tests.pipeline import ListBus, NamedWorker, Pipeline
 
 POINTS = [point for point in failpoints.POINTS if point.startswith("silver.") and point != "silver.copying"]
 # Where a worker holds no lock but its claim, so that another one comes to do something.
@@ -55,10 +55,11 @@ class Mortal(Postgres):
                 self.opened.remove(session)
 
 
-class Bus:
+class Bus(ListBus):
     """Events that nobody has taken yet, and the change sets that gold was told of."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.waiting: list[bytes] = []
         self.told: list[bytes] = []
 

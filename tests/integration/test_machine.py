@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,21 +16,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from shared import requests
-from shared.errors import Unavailable
+from shared.errors import ConfigurationError, Unavailable
 from shared.events import ObjectRef, bronze_ready
 from shared.ledger import LANDED_AT, WRITE_DISPOSITION
 from shared.settings import BRONZE_BUCKET, Settings
 from tests.fakes import FakeStore
 from tests.integration.arena import OPEN_POINTS, POINTS, Arena, Died
 from tests.integration.model import BAD, CONTRACTS, File, Row, fold
+from tests.integration.view import View, group_of
 from tests.pipeline import DAY_ZERO, Pipeline
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "25"))
 STEPS = int(os.environ.get("MACHINE_STEPS", "25"))
+WITHDRAWS = bool(os.environ.get("MACHINE_WITHDRAWS"))
 DAYS_MAX = 40
 FUTURE_DAYS = 40_000
 SETTLING_ROUNDS_MAX = 12
-UNFINISHED = ("registered", "processing", "failed")
 
 rows = st.lists(
     st.builds(Row, st.sampled_from(["1", "2", "3", "4", "1", "2", "3", BAD]), st.sampled_from(["", "1", "2", "3"]),
@@ -59,11 +61,20 @@ class Landed:
 class Machine(RuleBasedStateMachine):
     """What may happen, in any order; `settle` looks at what came of it."""
 
-    def __init__(self, arena: Arena, store: FakeStore) -> None:
+    def __init__(self, arena: Arena) -> None:
         super().__init__()
-        self.arena, self.store, self.bus, self.pipeline = arena, store, arena.bus, arena.pipeline
+        self.arena, self.bus, self.pipeline, store = arena, arena.bus, arena.pipeline, arena.pipeline.store
+        assert isinstance(store, FakeStore)
+        self.store = store
         self.landed: dict[int, Landed] = {}
+        self.view = View(
+            self.pipeline,
+            lambda key, version_id: next(
+                day for day, one in self.landed.items() if (one.ref.key, one.ref.version_id) == (key, version_id)
+            ),
+        )
         self.discarded: set[tuple[int, int]] = set()
+        self.withdrawn: set[int] = set()  # at some time; whether for good is the ledger's to say
         self.mirror: dict[str, set[Any]] = {name: set() for name in CONTRACTS}
         self.sweeper = arena.new_sweeper()
         store.empty()
@@ -97,7 +108,7 @@ class Machine(RuleBasedStateMachine):
     def remove(self, which: int) -> None:
         day = sorted(self.landed)[which % len(self.landed)]
         one = self.landed[day]
-        if one.file.dataset == "notes" and self._ledger().get(day, ("", None))[1]:
+        if one.file.dataset == "notes" and self.view.ledger().get(day, ("", None))[1]:
             return  # whether its orphans are ever freed would depend on the moment
         self.store.remove(one.ref.bucket, one.ref.key, one.ref.version_id)
         one.is_removed = True
@@ -174,21 +185,36 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=number)
     def approve(self, which: int) -> None:
-        held = self._rows("SELECT object_id FROM bronze.ingestion_metadata WHERE status = 'held' ORDER BY version")
+        held = self.pipeline.rows(
+            "SELECT object_id FROM bronze.ingestion_metadata WHERE status = 'held' ORDER BY version"
+        )
         if held:
             self._announce(requests.approve(self.pipeline.session, held[which % len(held)][0]))
 
     @rule(which=number)
     def discard(self, which: int) -> None:
         """Set a row aside for good that is no orphan: those are taken in with their whole object."""
-        still_open = self._rows(
+        still_open = self.pipeline.rows(
             "SELECT quarantine_id, object_key, version_id, line_number FROM silver.quarantine JOIN bronze.ingestion_metadata"
             " USING (object_id) WHERE quarantine.status = 'open' AND quarantine.dataset <> 'notes' ORDER BY 1"
         )
         if still_open:
             identity, key, version_id, line = still_open[which % len(still_open)]
             assert requests.discard(self.pipeline.session, [identity]) == 1
-            self.discarded.add((self._day(key, version_id), line))
+            self.discarded.add((self.view.day(key, version_id), line))
+
+    @precondition(lambda self: WITHDRAWS)
+    @rule(which=number, is_undone=st.booleans())
+    def withdraw(self, which: int, is_undone: bool) -> None:
+        known = self.pipeline.rows(
+            "SELECT object_id, object_key, version_id FROM bronze.ingestion_metadata ORDER BY version"
+        )
+        if known:
+            object_id, key, version_id = known[which % len(known)]
+            with suppress(ConfigurationError):  # it is not in a state for that
+                ask = requests.take_in_again if is_undone else requests.withdraw
+                self._announce(ask(self.pipeline.session, object_id))
+                self.withdrawn.add(self.view.day(key, version_id))
 
     @rule()
     def consume(self) -> None:
@@ -199,8 +225,8 @@ class Machine(RuleBasedStateMachine):
             " RETURNING c.dataset, c.is_everything, c.groups, c.group_columns"
         )
         for dataset, is_everything, groups, columns in pending:
-            touched = {_group(columns, group) for group in groups}
-            fresh = self._grouped(dataset, columns)
+            touched = {group_of(columns, group) for group in groups}
+            fresh = self.view.grouped(dataset, columns)
             if is_everything:
                 self.mirror[dataset] = fresh
             else:
@@ -217,9 +243,9 @@ class Machine(RuleBasedStateMachine):
             self.sweep()
             while self.bus.waiting:
                 self.arena.handle(self.bus.waiting.pop(0))
-            if not self._outstanding():
+            if not self.view.outstanding():
                 break
-        assert self._outstanding() == []
+        assert self.view.outstanding() == []
         self._compare()
 
     def teardown(self) -> None:
@@ -227,7 +253,7 @@ class Machine(RuleBasedStateMachine):
             self.settle()
 
     def _compare(self) -> None:
-        ledger = self._ledger()
+        ledger = self.view.ledger()
         assert set(self.landed) - set(ledger) == {day for day in self.landed if self._never_seen(day, ledger)}
         for day, (status, _) in ledger.items():
             assert status in self._possible(day), (day, self.landed[day], status)
@@ -237,17 +263,17 @@ class Machine(RuleBasedStateMachine):
         }  # fmt: skip
         expected = fold(counted)
         for name in CONTRACTS:
-            assert self._live(name) == expected[name].rows, name
-            assert self._waiting(name) == set(expected[name].waiting) - self.discarded, name
+            assert self.view.live(name) == expected[name].rows, name
+            assert self.view.waiting(name) == set(expected[name].waiting) - self.discarded, name
         self.pipeline.assert_invariants()
-        bugs = self._rows("SELECT traceback FROM bronze.dead_letters WHERE reason NOT LIKE 'FailpointHit%'")
+        bugs = self.pipeline.rows("SELECT traceback FROM bronze.dead_letters WHERE reason NOT LIKE 'FailpointHit%'")
         assert not bugs, bugs[0][0]
         told = {json.loads(event)["data"]["change_set_id"] for event in self.bus.told}
-        committed = self._rows("SELECT change_set_id::text, dataset, group_columns FROM silver.change_sets")
+        committed = self.pipeline.rows("SELECT change_set_id::text, dataset, group_columns FROM silver.change_sets")
         assert {row[0] for row in committed} <= told
         self.consume()
         for name, columns in {row[1]: row[2] for row in committed}.items():
-            assert self.mirror[name] == self._grouped(name, columns), name
+            assert self.mirror[name] == self.view.grouped(name, columns), name
 
     def _never_seen(self, day: int, ledger: dict[int, Any]) -> bool:
         return self.landed[day].is_removed and day not in ledger
@@ -256,7 +282,7 @@ class Machine(RuleBasedStateMachine):
         """Return the states in which an object may end."""
         one = self.landed[day]
         states = {"done", "superseded"} if one.file.is_accepted else {"rejected"}
-        if one.is_removed:
+        if one.is_removed or day in self.withdrawn:
             states.add("ignored")
         if day > FUTURE_DAYS or (one.file.dataset, one.file.disposition) == ("people", "replace"):
             states.add("held")
@@ -267,59 +293,8 @@ class Machine(RuleBasedStateMachine):
     def _event(self, which: int) -> bytes:
         return self.bus.waiting[which % len(self.bus.waiting)]
 
-    def _rows(self, sql: str) -> list[Any]:
-        return self.pipeline.rows(sql)
-
     def _announce(self, refs: list[ObjectRef]) -> None:
         self.bus.waiting += [bronze_ready(ref, DAY_ZERO) for ref in refs]
-
-    def _day(self, key: str, version_id: str) -> int:
-        return next(d for d, one in self.landed.items() if (one.ref.key, one.ref.version_id) == (key, version_id))
-
-    def _ledger(self) -> dict[int, tuple[str, str | None]]:
-        """Return (status, status of the first completion) by day."""
-        found = self._rows("SELECT object_key, version_id, status, completed_as FROM bronze.ingestion_metadata")
-        return {self._day(key, version_id): (status, completed) for key, version_id, status, completed in found}
-
-    def _outstanding(self) -> list[Any]:
-        return self._rows(
-            f"SELECT object_key, status FROM bronze.ingestion_metadata WHERE status IN {UNFINISHED} UNION ALL"
-            " SELECT dataset, 'change set' FROM silver.change_sets WHERE announced_at IS NULL OR exported_at IS NULL"
-        )
-
-    def _versions(self) -> dict[Any, int]:
-        found = self._rows("SELECT object_id, object_key, version_id FROM bronze.ingestion_metadata")
-        return {object_id: self._day(key, version_id) for object_id, key, version_id in found}
-
-    def _live(self, name: str) -> dict[Any, Any]:
-        columns = "_object_id, _line_number, key::text, coalesce(ref::text, ''), value::text, _stale, _first_seen_at"
-        versions, live = self._versions(), {}
-        for object_id, line, key, ref, value, stale, seen in self._rows(f"SELECT {columns} FROM silver.clean_{name}"):
-            if name == "readings":
-                live[versions[object_id], line] = (key, ref, value)
-            else:
-                live[key] = (ref, value, stale, (seen - DAY_ZERO).days)
-        return live
-
-    def _waiting(self, name: str) -> set[tuple[int, int]]:
-        versions = self._versions()
-        found = self._rows("SELECT dataset, object_id, line_number FROM silver.quarantine WHERE status = 'open'")
-        return {(versions[object_id], line) for dataset, object_id, line in found if dataset == name}
-
-    def _grouped(self, name: str, columns: list[str]) -> set[Any]:
-        """Return the rows that gold would read, each under its group."""
-        line = "_object_id, _line_number" if name == "readings" else "NULL"
-        group = ", ".join(f"{column}::text" for column in columns)
-        found = self.pipeline.session.rows(
-            f"SELECT ARRAY[{group}]::text[], key, ref, value, {line} FROM silver.clean_{name}"
-        )
-        return {(_group(columns, group), *row) for group, *row in found}
-
-
-def _group(columns: list[str], values: list[str]) -> tuple[Any, ...]:
-    """Return a group's values so that they compare, however their text was written."""
-    pairs = zip(columns, values, strict=True)
-    return tuple(value[:10] if name == "_first_seen_at" else value for name, value in pairs)
 
 
 @pytest.fixture
@@ -343,10 +318,12 @@ def arena(settings: Settings, tmp_path: Path) -> Iterator[Arena]:
 
 
 def test_whatever_happens_silver_is_the_fold_over_the_accepted_objects(arena: Arena) -> None:
-    store = arena.pipeline.store
-    assert isinstance(store, FakeStore)
+    class Here(Machine):
+        def __init__(self) -> None:
+            super().__init__(arena)
+
     run_state_machine_as_test(
-        lambda: Machine(arena, store),
+        Here,
         settings=settings(
             max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck),
             print_blob=True,

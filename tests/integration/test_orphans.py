@@ -201,7 +201,7 @@ def test_whether_a_snapshot_is_held_does_not_depend_on_when_the_parents_came(
     )
     written = st.lists(authored, max_size=9).map(tuple)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(st.lists(st.builds(File, st.just("notes"), dispositions, written), min_size=2, max_size=4), st.data())
     @example(  # nothing of the first file lives before its authors come
         [File("notes", "replace", (("a", "1", "5"), ("b", "1", "5"))), File("notes", "replace", (("a", "1", "5"),))],

@@ -296,7 +296,12 @@ def test_every_line_of_a_record_is_looked_at_once(pairs: Dataset, escape: str | 
         ({"skip_lines": 1}, b"x\nc,d\n", "the header lacks 'a', 'b'"),
         ({}, "a,b\n".encode("utf-16"), "line 1: .* declare `encoding: utf-16`"),
         ({"encoding": "utf-16"}, "a,b\n1,2\n".encode("utf-16")[:-1], "byte 1[0-9] is not utf-16, the declared"),
-        ({"encoding": "cp1252"}, b"a,b\n\x81,2\n", "byte 4 is not cp1252, the declared encoding"),
+        ({"encoding": "shift_jis"}, b"a,b\n\x81,2\n", "byte 4 is not shift_jis, the declared encoding"),
+        (
+            {"encoding": "cp1252"},
+            b"a,\x81b\n1,2\n",
+            "as cp1252 CSV: 1 byte.s. at offset 2 of the record are not cp1252",
+        ),
     ],
 )
 def test_a_file_that_is_not_of_its_dialect_is_rejected(
@@ -304,6 +309,36 @@ def test_a_file_that_is_not_of_its_dialect_is_rejected(
 ) -> None:
     with pytest.raises(Rejected, match=said):
         read(content, dialect(pairs, **chosen))
+
+
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_in_an_encoding_of_one_byte_a_character_a_bad_byte_costs_its_record_alone(pairs: Dataset, quote: bytes) -> None:
+    good, bad = b"\xfc,%be\x80%b\n" % (quote, quote), b"\xfc,%b\x80\x81\x8d\x81e%b\n" % (quote, quote)
+    content = b"a,b\n" + good * 2000 + bad + good * 2000
+    declared = dialect(pairs, encoding="cp1252")
+    rows, broken = read(content, declared)
+    assert {row[1:3] for row in rows} == {("ü", "e€")}
+    assert [row[0] for row in rows] == [n for n in range(2, 4003) if n != 2002]
+    assert broken == [(2002, "encoding")]
+    parts = [one for records in read_csv(io.BytesIO(content), declared, 4096, 1000) for one in records.broken]
+    offset = 3 + len(quote)
+    assert [(one.raw, one.message) for one in parts] == [
+        (
+            f"ü,{quote.decode()}€\\x81\\x8d\\x81e{quote.decode()}",
+            f"3 byte(s) at offset {offset} of the record are not cp1252",
+        )
+    ]
+
+
+@given(st.binary(max_size=40).map(lambda data: b"a,b\n" + data))
+@settings(max_examples=200, deadline=None)
+def test_a_byte_that_an_encoding_does_not_know_is_told_from_those_it_does(pairs: Dataset, content: bytes) -> None:
+    """As if every bad byte were a NUL, which costs its record, too."""
+    unknown = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])
+    nul = content.translate(bytes(0 if value in unknown else value for value in range(256)))
+    ours, theirs = read(content, dialect(pairs, encoding="cp1252")), read(nul, dialect(pairs, encoding="cp1252"))
+    assert ours[0] == theirs[0]
+    assert [line for line, _ in ours[1]] == [line for line, _ in theirs[1]]
 
 
 @pytest.mark.parametrize(

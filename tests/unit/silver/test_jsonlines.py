@@ -91,3 +91,10 @@ def test_a_declared_encoding_is_read(things: Dataset) -> None:
     wide = things.model_copy(update={"format": things.format.model_copy(update={"encoding": "utf-16"})})
     rows, broken = read('{"id": 1, "address": {"city": "東京"}}\r\n'.encode("utf-16"), wide)
     assert ([row[:3] for row in rows], broken) == ([(1, "1", "東京")], [])
+
+
+def test_a_byte_that_an_encoding_of_single_bytes_does_not_know_costs_its_line(things: Dataset) -> None:
+    narrow = things.model_copy(update={"format": things.format.model_copy(update={"encoding": "cp1252"})})
+    rows, broken = read(b'{"id": 0}\n{"id": "\xfc\x81"}\n{"id": 9, "address": {"city": "\x80"}}\n', narrow)
+    assert [row[:3] for row in rows] == [(1, "0", None), (3, "9", "€")]
+    assert broken == [(2, "encoding", '{"id": "ü\\x81"}')]
