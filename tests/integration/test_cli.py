@@ -132,6 +132,10 @@ def test_the_readmes_dataset_goes_in_and_can_be_explained(medallion: Medallion):
     landed = medallion.json("land", "rainfall", str(medallion.folder / "rainfall.csv"))
     assert [one["write_disposition"] for one in landed] == ["merge"]
     medallion("settle")
+    (made,) = medallion.json("schema", "rainfall")
+    assert (made["change"], made["object_id"], "millimetres numeric" in made["details"]) == ("tables made", None, True)
+    assert "tables made" in medallion("schema")
+    assert "no dataset is called 'snow'" in medallion("schema", "snow", status=2)
     (found,) = medallion.json("explain", "rainfall", "Lagos", "2026-04-01")["rows"]
     assert (found["values"]["millimetres"], found["values"]["observer_domain"]) == ("12.2500", "example.com")
     assert found["delivered"]["Day"] == "01.04.2026"

@@ -148,7 +148,7 @@ def test_any_order_of_files_with_and_without_columns_gives_the_same_tables(pipel
         verdicts = sales.rows("SELECT error_message IS NOT NULL FROM bronze.ingestion_metadata ORDER BY version")
         return clean(sales), stale, verdicts
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(st.lists(files(), min_size=2, max_size=5), st.randoms(use_true_random=False))
     def check(pieces: list[tuple[str, bytes]], rng: random.Random) -> None:
         order = list(range(len(pieces)))
