@@ -42,7 +42,8 @@ def write_year(session: Session, days: int = 365, objects_a_day: int = 6, datase
             landed_at, '{"check": "x > 0", "samples": [2, 5, 9]}'
         FROM bronze.ingestion_metadata, generate_series(0, %(checks)s - 1) n,
             LATERAL (SELECT CASE WHEN n < %(checks)s - 1
-                OR landed_at < %(last)s::timestamptz - (%(days)s - 10) * interval '1 day' THEN n * 3 ELSE 0 END AS found) AS one
+                OR landed_at < %(last)s::timestamptz - (%(days)s - 10) * interval '1 day' THEN n * 3 ELSE 0
+                END AS found) AS one
         ORDER BY landed_at
         """,
         shape,
