@@ -46,7 +46,7 @@ def rss_peak_mb() -> float:
 
 def main() -> None:
     """Process objects until the input ends."""
-    logging.disable(logging.INFO)
+    logging.disable(logging.WARNING)
     settings = load_settings().require_stack()
     catalog = load_catalog(settings.dataset_dir)
     models = load_models(settings.sql_dir, catalog.datasets)

@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass
 class WebhookSink:
-    """Posts taken; `answers` says how the next ones are answered: a status, or None to hang until the end."""
+    """Posts taken; `answers` says how the next ones are answered: a status, None to hang, 0 to drip a byte at a time."""
 
     url: str = ""
     posts: list[dict[str, Any]] = field(default_factory=list)
@@ -34,6 +34,10 @@ def webhook_sink() -> Iterator[WebhookSink]:
             status = sink.answers.pop(0) if sink.answers else 204
             if status is None:
                 sink.released.wait(30)
+                return
+            if status == 0:
+                while not sink.released.wait(0.1):
+                    self.wfile.write(b"H")
                 return
             if status < 300:
                 sink.posts.append(body)

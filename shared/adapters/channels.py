@@ -38,7 +38,7 @@ def _bounded(seconds: float, send: Callable[[], None]) -> None:
     thread = threading.Thread(target=work, name="alert", daemon=True)
     thread.start()
     thread.join(seconds)
-    if thread.is_alive():
+    if thread.is_alive() or (failures and isinstance(failures[0], TimeoutError)):
         raise NotDelivered(f"no answer within {seconds:g} s (MEDALLION_ALERT_TIMEOUT_SECONDS)")
     if failures:
         raise failures[0]
@@ -71,6 +71,8 @@ class Webhook:
                 headers={"Idempotency-Key": str(message.message_id), "Connection": "close"},
             ) as answer:  # fmt: skip
                 status = answer.status_code
+        except requests.Timeout:
+            raise TimeoutError from None
         except requests.RequestException as error:
             # The driver's own words hold the address, which often is the secret.
             raise NotDelivered(f"the webhook cannot be reached: {type(error).__name__}") from None
@@ -98,6 +100,8 @@ class Email:
                 if settings.alert_smtp_user:
                     server.login(settings.alert_smtp_user, settings.alert_smtp_password.get_secret_value())
                 refused = server.send_message(self._mail(message), to_addrs=self._to)
+        except TimeoutError:
+            raise
         except smtplib.SMTPResponseException as error:
             raise NotDelivered(f"the mail server answered {error.smtp_code}") from None
         except (OSError, smtplib.SMTPException) as error:

@@ -9,7 +9,10 @@ DATASETS, CHECKS = ("covid", "users", "posts", "d4"), 8
 
 
 def write_year(session: Session, days: int = 365, objects_a_day: int = 6, datasets: tuple[str, ...] = DATASETS) -> None:
-    """Write that many objects a day and dataset, each with a run and a result of each of CHECKS checks; commits."""
+    """Write that many objects a day and dataset, each with a run and a result of each check; commits.
+
+    The last check found something in the first days only.
+    """
     shape = {"last": LAST_DAY, "days": days, "objects": objects_a_day, "datasets": list(datasets), "checks": CHECKS}
     session.execute(
         """
@@ -35,9 +38,12 @@ def write_year(session: Session, days: int = 365, objects_a_day: int = 6, datase
         """
         INSERT INTO silver.data_quality_logs (table_name, quality_check, severity, records_checked, records_failed,
             failure_rate, threshold, passed, object_id, check_timestamp, details)
-        SELECT 'silver.clean_' || dataset, 'rule_' || n, 'warn', 1000, n * 3, n * 0.003, 0, n = 0, object_id, landed_at,
-            '{"check": "x > 0", "samples": [2, 5, 9]}'
-        FROM bronze.ingestion_metadata, generate_series(0, %(checks)s - 1) n
+        SELECT 'silver.clean_' || dataset, 'rule_' || n, 'warn', 1000, found, found * 0.001, 0, found = 0, object_id,
+            landed_at, '{"check": "x > 0", "samples": [2, 5, 9]}'
+        FROM bronze.ingestion_metadata, generate_series(0, %(checks)s - 1) n,
+            LATERAL (SELECT CASE WHEN n < %(checks)s - 1
+                OR landed_at < %(last)s::timestamptz - (%(days)s - 10) * interval '1 day' THEN n * 3 ELSE 0
+                END AS found) AS one
         ORDER BY landed_at
         """,
         shape,
