@@ -84,6 +84,15 @@ class Shape:
         self.has_exponent = self.has_exponent or bool(pc.any(pc.not_equal(parts.field("exponent"), "")).as_py())
 
 
+def believable(reading: Candidate, values: pa.Array) -> bool:
+    """Say whether a reading is worth a try, by the look of the first values: there are very many of moments."""
+    if reading.kind not in ("date", "timestamp"):
+        return True
+    first = values[:_TRIAL]
+    mark = r"[0-9].*[-/., ].*[0-9]" if reading.kind == "date" else r"[0-9].*:[0-9]|^[0-9]{8}T[0-9]"
+    return bool(pc.any(pc.match_substring_regex(first, mark)).as_py())
+
+
 def _valid(typed: pa.Array) -> Mask:
     return _valid_mask(typed.is_valid())
 

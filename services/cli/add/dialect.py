@@ -45,7 +45,12 @@ class _Row:
 
 
 def detect(
-    path: Path, name: str, encoding: str, delimiter: str | None = None, has_header: bool | None = None
+    path: Path,
+    name: str,
+    encoding: str,
+    delimiter: str | None = None,
+    has_header: bool | None = None,
+    may_quote: bool = True,
 ) -> Dialect:
     """Return the dialect of a file; raises Rejected when it has no records that could be told apart."""
     text = _head(path, encoding)
@@ -56,7 +61,7 @@ def detect(
         )
     if not text.strip():
         raise Rejected(f"{name}:1: it holds nothing but white space; give a file with some typical records")
-    quote, escape = _quote(text)
+    quote, escape = _quote(text) if may_quote else (None, None)
     chosen = delimiter or _delimiter(text, quote, escape)
     rows = _rows(text, chosen, quote, escape)
     fields, share = _width(rows)
@@ -87,7 +92,10 @@ def _rows(text: str, delimiter: str, quote: str | None, escape: str | None) -> l
     """Return the records of a text as they fall, blank lines left out."""
     csv.field_size_limit(max(csv.field_size_limit(), 2 * HEAD_CHARACTERS))
     source = io.StringIO(text.replace("\r\n", "\n").replace("\r", " "), newline="")
-    reader = csv.reader(source, delimiter=delimiter, quotechar=quote, escapechar=escape)
+    if quote is None:
+        reader = csv.reader(source, delimiter=delimiter, quotechar=None, escapechar=escape, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(source, delimiter=delimiter, quotechar=quote, escapechar=escape)
     rows, line = [], 0
     for cells in reader:
         if cells:

@@ -87,17 +87,34 @@ def draft(sample: Sample, hints: Hints, settings: Settings) -> Draft:
     found = encodings.Encoding(hints.encoding) if hints.encoding else encodings.detect(sample.path, sample.name)
     try:
         kind = _kind(sample, found.name)
-        dialect = None
-        if kind == "csv":
-            dialect = csv_dialect.detect(sample.path, sample.name, found.name, hints.delimiter, hints.has_header)
-            chunks = read_csv(sample.path, found.name, dialect, settings)
-        else:
-            chunks = read_json(sample.path, sample.name, kind, found.name, settings)
         with tempfile.TemporaryDirectory(prefix="medallion-add-") as folder:
-            looked = _look(chunks, dialect, Cells(Path(folder)))
+            if kind != "csv":
+                chunks = read_json(sample.path, sample.name, kind, found.name, settings)
+                looked = _look(chunks, None, Cells(Path(folder)))
+                return _proposed(sample, kind, found, None, looked, hints)
+            dialect, looked = _look_at_csv(sample, found.name, hints, settings, Path(folder))
             return _proposed(sample, kind, found, dialect, looked, hints)
     except Rejected as error:
         raise error if str(error).startswith(sample.name) else Rejected(f"{sample.name}: {error}") from error
+
+
+def _look_at_csv(
+    sample: Sample, encoding: str, hints: Hints, settings: Settings, folder: Path
+) -> tuple[Dialect, "_Looked"]:
+    """Read a CSV file by the dialect of its beginning; as one without quotes where that loses fewer records."""
+    found = []
+    for may_quote in (True, False):
+        dialect = csv_dialect.detect(sample.path, sample.name, encoding, hints.delimiter, hints.has_header, may_quote)
+        (folder / str(may_quote)).mkdir()
+        looked = _look(read_csv(sample.path, encoding, dialect, settings), dialect, Cells(folder / str(may_quote)))
+        found.append((looked.broken_rows, dialect, looked))
+        if not any(one.rule == "malformed" for one in looked.broken):
+            break
+    _, dialect, looked = min(found, key=lambda one: one[0])
+    if dialect.quote is None:
+        note = "quote: read without quotes, as some do not close; cells keep those that they have"
+        dialect = replace(dialect, notes=(*dialect.notes, note))
+    return dialect, looked
 
 
 def _kind(sample: Sample, encoding: str) -> str:

@@ -100,7 +100,9 @@ def key_candidates(
     for size in range(2, COMBINED_MAX + 1):
         unique = [some for some in combinations(names, size) if cells.is_unique(some)]
         certain = [some for some in unique if not set(some) & set(measures)]
+        chance += [
+            some for some in unique if some not in certain and not any(set(fewer) <= set(some) for fewer in chance)
+        ]
         if certain:
             return [*certain, *chance]
-        chance += [some for some in unique if not any(set(fewer) <= set(some) for fewer in chance)]
     return chance

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.cli.add.candidates import Candidate, candidates
+from services.cli.add.candidates import Candidate, believable, candidates
 
 # Words that people and programs write where there is no value; they are declared, and said, where a column is not of text.
 NULL_WORDS = (
@@ -73,6 +73,8 @@ class Profile:
         for value in values[:_EXAMPLES].to_pylist():
             if len(self.examples) < _EXAMPLES and value not in self.examples:
                 self.examples.append(value)
+        if self.values == counts.sum():
+            self.readings = [r for r in self.readings if believable(r, values)]
         for reading in self.readings:
             fits = reading.reads(values)
             reading.fits += int(counts[fits].sum())

@@ -29,13 +29,23 @@ class Decision:
 
 def file_marks(profiles: Sequence[Profile]) -> tuple[Marks, bool]:
     """Return how a file writes its numbers, and whether a comma in them could as well part thousands."""
-    votes = {
-        marks: sum(any(r.marks == marks for r in profile.perfect("number")) for profile in profiles)
-        for marks in NUMERALS
-    }
+    votes = {marks: sum(_is_numeric(profile, marks) for profile in profiles) for marks in NUMERALS}
     best = max(NUMERALS, key=lambda marks: (votes[marks], -NUMERALS.index(marks)))
     is_open = best == Marks(",") and votes[Marks(".", ",")] == votes[best]
     return best, is_open
+
+
+def _is_numeric(profile: Profile, marks: Marks) -> bool:
+    """Say whether a column's values are numbers written so, but for mistakes."""
+    reading = next((r for r in profile.readings if r.kind == "number" and r.marks == marks), None)
+    return reading is not None and profile.values > 0 and _mistakes(profile, reading) is not None
+
+
+def _mistakes(profile: Profile, reading: Candidate) -> int | None:
+    """Return how many values a reading does not fit, where they are few enough to be mistakes in the data."""
+    misfits = profile.values - reading.fits
+    allowed = MISFITS_MAX_SHARE * profile.values if profile.values >= VALUES_MIN else 0
+    return misfits if misfits <= allowed else None
 
 
 def decide(profile: Profile, marks: Marks, is_json: bool) -> Decision:
@@ -128,13 +138,10 @@ def _of_pattern(profile: Profile, kind: str, reading: Candidate) -> Decision:
 
 def _nearly(profile: Profile, marks: Marks) -> Decision | None:
     """Return the type that fits all but a few of many values: those are then mistakes, and their rows set aside."""
-    if profile.values < VALUES_MIN:
-        return None
     for kind in ("number", "date", "timestamp"):
         found = [r for r in profile.nearly(kind) if kind != "number" or r.marks == marks]
         best = [r for r in found if r.fits == found[0].fits]
-        misfits = profile.values - found[0].fits if found else profile.values
-        if misfits > MISFITS_MAX_SHARE * profile.values or len(best) > 1:
+        if len(best) != 1 or not (misfits := _mistakes(profile, best[0])):
             continue
         decision = _of_shape(best[0].shape, profile) if kind == "number" else _of_pattern(profile, kind, best[0])
         if decision.declared["type"] == "text":
