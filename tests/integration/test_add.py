@@ -13,6 +13,7 @@ import pytest
 
 from services.cli.__main__ import main
 from services.cli.demo import people
+from services.cli.demo.sources import served
 from shared.catalog import load_catalog
 from shared.dataset import Dataset
 from tests.integration.test_cli import ROOT, Medallion, started
@@ -34,7 +35,7 @@ FROM gold.post_engagement ORDER BY post_id
 """
 
 
-def added(config_dir: Path, file: Path, *options: str) -> Dataset:
+def added(config_dir: Path, file: Path | str, *options: str) -> Dataset:
     """Add a file in this process; return the dataset that its contract declares."""
     (config_dir / "datasets").mkdir(parents=True, exist_ok=True)
     before = {path.stem for path in (config_dir / "datasets").glob("*.yaml")}
@@ -186,6 +187,14 @@ def test_a_configuration_that_is_wrong_is_not_taken_in(medallion: Medallion) -> 
     finally:
         wrong.unlink()
     assert "the datasets are:" in medallion("reload")
+
+
+def test_a_url_is_looked_at_and_becomes_the_source(tmp_path: Path) -> None:
+    (tmp_path / "people.json").write_text(json.dumps(people.users()), encoding="utf-8")
+    with served({"people": tmp_path / "people.json"}) as urls:
+        dataset = added(tmp_path / "config", urls["people"])
+    assert dataset.source is not None
+    assert (dataset.source.url, dataset.primary_key, len(dataset.columns)) == (urls["people"], ("id",), 15)
 
 
 @real_data

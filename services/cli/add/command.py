@@ -164,6 +164,7 @@ def _choices(
     if ask and not name:
         chosen = ask("Name of the dataset", [], chosen)
     source = source_url or sample.url or None
+    _check_name(chosen)
     if ask and not source:
         source = ask("URL where it is fetched regularly, or none", [], "none")
         source = None if source == "none" else source
@@ -186,6 +187,17 @@ def _choices(
         (disposition or usual) if columns else "append", source, poll_interval_seconds,
         dict(_reference(draft, given) for given in references),
     )  # fmt: skip
+
+
+def _check_name(name: str) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from shared.naming import Name
+
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise ConfigurationError(f"--name: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
 
 
 def _reference(draft: "Draft", given: str) -> tuple[str, str]:

@@ -346,7 +346,8 @@ def test_the_contract_is_written_once_and_says_what_is_uncertain(
         (("--references", "n=towns.id"), "no dataset is called 'towns'"),
         (("--type", "n"), "must be COLUMN=TYPE"),
         (("--encoding", "klingon"), "is no text encoding"),
-        (("--name", "Order"), "is not a usable name"),
+        (("--name", "Order"), "--name: 'Order' is not a usable name"),
+        (("--name", "../x"), "--name: '../x' is not a usable name"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_is_written(
