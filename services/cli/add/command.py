@@ -2,10 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-import typer
-
+from services.cli.add import options
 from services.cli.options import DataDir, Json, TimeoutSeconds
 from services.cli.output import console, print_json, remark
 from shared.errors import ConfigurationError
@@ -21,44 +20,25 @@ _MARKS = {"tab": "\t", "\\t": "\t", "space": " ", "nbsp": "\u00a0"}
 
 
 def add(
-    file: Annotated[str, typer.Argument(help="A sample: CSV, JSON or JSON lines; a path or a URL.", metavar="FILE")],
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The dataset; else the file's.")] = None,
-    description: Annotated[str, typer.Option("--description", metavar="TEXT", help="What it is, in a sentence.")] = "",
-    key: Annotated[
-        str | None, typer.Option("--key", metavar="COLUMNS", help="Columns that tell records apart, by comma; or none.")
-    ] = None,
-    types: Annotated[
-        list[str] | None,
-        typer.Option("--type", metavar="COLUMN=TYPE", help="integer, date:%d/%m/%Y, decimal:12,2 …; may be repeated."),
-    ] = None,
-    references: Annotated[
-        list[str] | None,
-        typer.Option("--references", metavar="COLUMN=DATASET.KEY", help="Rows wait until this key is there."),
-    ] = None,
-    delimiter: Annotated[str | None, typer.Option("--delimiter", metavar="C", help="What parts cells; tab.")] = None,
-    encoding: Annotated[str | None, typer.Option("--encoding", metavar="NAME", help="utf-8, cp1252, utf-16 …")] = None,
-    header: Annotated[
-        bool | None, typer.Option("--header/--no-header", help="Whether the first line has the names.")
-    ] = None,
-    decimal: Annotated[str | None, typer.Option("--decimal", metavar="C", help="A point or a comma.")] = None,
-    thousands: Annotated[str | None, typer.Option("--thousands", metavar="C", help="Between three digits.")] = None,
-    source_url: Annotated[
-        str | None, typer.Option("--source-url", metavar="URL", help="Where the ingestor fetches it; FILE if a URL.")
-    ] = None,
-    poll_interval_seconds: Annotated[
-        float, typer.Option("--poll-interval-seconds", min=1, metavar="S", help="How often it is fetched.")
-    ] = 3600.0,
-    write_disposition: Annotated[
-        Literal["replace", "merge", "append"] | None,
-        typer.Option("--write-disposition", metavar="D", help="replace, merge or append what the source delivers."),
-    ] = None,
-    land: Annotated[bool, typer.Option("--land", help="Load the file at once, and say what became of it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing, also on a terminal.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over a contract of that name.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the YAML and write nothing.")] = False,
-    config_dir: Annotated[
-        Path | None, typer.Option("--config-dir", metavar="DIR", help="Write into this folder's datasets/.")
-    ] = None,
+    file: options.File,
+    name: options.Name = None,
+    description: options.Description = "",
+    key: options.Key = None,
+    types: options.Types = None,
+    references: options.References = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.EncodingName = None,
+    header: options.Header = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    source_url: options.SourceUrl = None,
+    poll_interval_seconds: options.PollInterval = 3600.0,
+    write_disposition: options.WriteDisposition = None,
+    land: options.Land = False,
+    yes: options.Yes = False,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    config_dir: options.ConfigDir = None,
     timeout_seconds: TimeoutSeconds = 300.0,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -153,7 +133,7 @@ def column_of(draft: "Draft", given: str, option: str) -> str:
 def _choices(
     sample: "Sample", draft: "Draft", ask: "Ask | None", *, name: str | None, description: str,
     key: str | None, references: list[str], source_url: str | None, poll_interval_seconds: float,
-    disposition: Literal["replace", "merge", "append"] | None,
+    disposition: options.Disposition | None,
 ) -> "Choices":  # fmt: skip
     """Put together what the user said, asked or by options, with what follows from the sample."""
     from services.cli.add.contract import Choices
@@ -181,7 +161,7 @@ def _choices(
             f"--write-disposition {disposition} needs a key, and no columns are unique in all {draft.rows:,} records; "
             "name them with --key, or append"
         )
-    usual: Literal["replace", "merge"] = "replace" if source else "merge"
+    usual: options.Disposition = "replace" if source else "merge"
     return Choices(
         chosen, description or f"From {Path(sample.name).name}.", columns,
         (disposition or usual) if columns else "append", source, poll_interval_seconds,

@@ -160,6 +160,10 @@ def _notes(dialect: Dialect, share: float, is_given: bool) -> list[str]:
 def _headed(dialect: Dialect, rows: list[_Row], notes: list[str], has_header: bool | None, name: str) -> Dialect:
     """Decide whether the first record is a header."""
     usable = [r for r in rows if r.line > dialect.lines_before and len(r.cells) == dialect.fields]
+    if dialect.comment:
+        usable = [r for r in usable if not r.cells[0].startswith(dialect.comment)]
+    if not usable:
+        raise Rejected(f"{name}:1: no line of it looks like a record; --delimiter says what parts cells")
     first, others = usable[0], usable[1:201]
     if has_header is None:
         typed = [i for i, cell in enumerate(first.cells) if _TYPED.fullmatch(cell)]

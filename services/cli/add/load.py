@@ -27,13 +27,14 @@ def land_sample(
     Starts the embedded stack when none runs, and stops it afterwards. Raises Outstanding when it is not done in time.
     """
     from services.cli.borrowed import borrowed_stack
+    from services.cli.connect import is_configured
     from services.cli.landing import land_files
     from services.cli.settle import wait_until_settled
     from shared.catalog import load_catalog
 
     known_before = take_in(settings, name, data_dir)
     with borrowed_stack(data_dir) as (stack, tick):
-        if not known_before:
+        if not known_before or is_configured(settings):  # servers that the settings name may be others
             from services.cli.serve import prepare
 
             prepare(stack.settings)

@@ -188,6 +188,7 @@ def test_json_is_flattened_to_paths_and_lists_are_kept(look: Look) -> None:
     [
         (b"", "sample.csv: the file is empty"),
         (b" \n\n", "sample.csv:1: it holds nothing but white space"),
+        (b"#a\n#b\n", "sample.csv:1: no line of it looks like a record"),
         (b"a,b\n", "sample.csv:1: there is a header and no record below it"),
         (b"<!DOCTYPE html><html>", "sample.csv:1: it is a web page or XML"),
         (b"%PDF-1.7", "it is a PDF document, which is not read; export the table as CSV"),
