@@ -173,7 +173,7 @@ def test_a_compressed_file_of_another_encoding_goes_the_whole_way_and_its_bad_li
     mended = contract.read_text().replace("scale: 2}", "scale: 2, nullable: true}")
     contract.write_text(mended.replace("  decimal:", '  null_values: ["", about 7]\n  decimal:'))
     medallion("reload")
-    medallion("quarantine", "replay", "prices_2026", "--wait", status=1)
+    assert "1 passed, 1 stay open" in medallion("quarantine", "replay", "prices_2026", "--wait")
     counted = "SELECT sum(net_price)::float8, count(DISTINCT article_no), max(day)::text FROM silver.clean_prices_2026"
     assert rows(medallion, counted) == [(sum(range(1, 120)) + 59.5, 120, "2026-04-28")]
 
@@ -186,7 +186,6 @@ def test_a_configuration_that_is_wrong_is_not_taken_in(medallion: Medallion) -> 
         assert "wrong.yaml:1: format: is missing" in said
     finally:
         wrong.unlink()
-    assert "the datasets are:" in medallion("reload")
 
 
 def test_a_url_is_looked_at_and_becomes_the_source(tmp_path: Path) -> None:
