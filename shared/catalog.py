@@ -139,7 +139,7 @@ def problems_of(path: Path) -> Dataset | list[str]:
 
 
 def _problem(path: Path, node: yaml.Node | None, error: dict[str, Any]) -> str:
-    location = tuple(part for part in error["loc"] if part not in ("csv", "json"))
+    location = tuple(part for part in error["loc"] if part not in ("csv", "json", "jsonl"))
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "no such field here; remove it, or look at config/datasets/covid.yaml for those there are"

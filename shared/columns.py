@@ -1,6 +1,6 @@
 """The columns of a dataset: declared ones, ones derived from their row, ones that depend on other rows of their series."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -43,7 +43,7 @@ class Column(Part):
 
 def _reads_back(pattern: str) -> bool:
     """Say whether a strptime pattern gives back the date that it wrote."""
-    moment = datetime(2021, 11, 23)  # noqa: DTZ001
+    moment = datetime(2021, 11, 23, tzinfo=UTC)  # with a zone, for %z to write
     try:
         return datetime.strptime(moment.strftime(pattern), pattern).date() == moment.date()  # noqa: DTZ007
     except ValueError:

@@ -20,6 +20,7 @@ from services.cli import (
     status,
     validate,
 )
+from services.cli.add import command as add
 from services.cli.demo import command as demo
 
 app = typer.Typer(
@@ -39,7 +40,9 @@ _SERVE, _WORK, _LOOK, _CHECK = "Start and set up", "Put data through", "Look", "
 app.command("demo", rich_help_panel=_SERVE)(demo.demo)
 app.command("up", rich_help_panel=_SERVE)(serve.up)
 app.command("env", rich_help_panel=_SERVE)(serve.env)
+app.command("reload", rich_help_panel=_SERVE)(serve.reload)
 app.command("migrate", rich_help_panel=_SERVE)(serve.migrate)
+app.command("add", rich_help_panel=_SERVE)(add.add)
 app.command("run", rich_help_panel=_WORK)(run.run)
 app.command("land", rich_help_panel=_WORK)(landing.land)
 app.command("settle", rich_help_panel=_WORK)(settle.settle)

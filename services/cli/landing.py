@@ -61,6 +61,21 @@ def land(
         console().print(f"{one['object_id']}  {one['object_key']}", soft_wrap=True, markup=False)
 
 
+def land_files(
+    stack: "Stack", catalog: "Catalog", dataset: str, files: Sequence[Path], source_url: str = ""
+) -> list[dict[str, Any]]:
+    """Land files of a dataset as its `drops` say, register and announce them; return what was landed."""
+    from dataclasses import replace
+
+    from shared.adapters.s3 import open_s3
+
+    contract = catalog[dataset]
+    landings = [_landing(contract, path, _disposition(contract, False, False), None) for path in files]
+    if source_url:
+        landings = [replace(landing, source_url=source_url) for landing in landings]
+    return _land_all(stack, catalog, open_s3(stack.settings), landings)
+
+
 def moment_of(text: str | None, option: str) -> datetime | None:
     """Return the time that an option gives; raises ConfigurationError when it is none."""
     if text is None:

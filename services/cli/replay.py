@@ -66,8 +66,8 @@ def replay(
 ) -> None:
     """Cast and check open rows again, from their kept text, with today's contract.
 
-    Rows that pass take effect as their object would have: what is newer stays. The others stay open. Restart the
-    services first when you changed the contract: they read it when they start.
+    Rows that pass take effect as their object would have: what is newer stays. The others stay open. When you
+    changed the contract, `medallion reload` first: services read it when they start.
     """
     from services.cli.connect import find_stack
 

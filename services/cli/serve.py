@@ -48,7 +48,7 @@ def up(
     remark(f"Starting the {stack} stack in {settings.data_dir} …")
     run_stack(
         settings, stack=stack, silver=silver, gold=gold, poll=not no_poll,
-        prepare=prepare, recreate_topics=create_topics, on_ready=_show,
+        prepare=prepare, recreate_topics=create_topics, take_in=take_in, on_ready=_show,
     )  # fmt: skip
     remark("Everything has stopped.")
 
@@ -61,6 +61,33 @@ def prepare(settings: "Settings") -> None:
     create_topics(settings)  # before the buckets, whose store may announce to a topic
     create_buckets(settings)
     create_users(settings)
+
+
+def take_in(settings: "Settings") -> list[str]:
+    """Check a changed configuration and bring the servers to it; return its datasets.
+
+    Raises ConfigurationError for what is wrong in it, before anything is changed, and Unavailable.
+    """
+    catalog, _ = load_configuration(settings)
+    prepare(settings)
+    return sorted(catalog.datasets)
+
+
+def reload(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Have a running stack take in a changed configuration: new datasets, models and rules.
+
+    Checks it, migrates, and restarts the services of `medallion up`; the servers go on, and work in hand is
+    finished or rolled back. When something is wrong, nothing changes and the exit status is 2.
+    """
+    from services.stack import request_reload
+    from shared.settings import load_settings
+
+    settings = load_settings(**({"data_dir": data_dir} if data_dir else {}))
+    datasets = request_reload(settings.data_dir)
+    if as_json:
+        print_json({"datasets": datasets})
+        return
+    console().print(f"Taken in; the datasets are: {', '.join(datasets)}.", soft_wrap=True)
 
 
 def load_configuration(settings: "Settings") -> tuple["Catalog", "Models"]:

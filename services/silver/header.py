@@ -35,6 +35,10 @@ def read_header(blocks: Blocks, dataset: Dataset, dialect: Dialect) -> tuple[Lay
     assert isinstance(declared, CsvFormat)
     first = blocks.take()
     start = _behind_preamble(first, dialect, declared.skip_lines)
+    # A block ends with a line: the only record, without a line break behind it, is in the next.
+    while not first[start:].strip(b"\r\n") and (more := blocks.take()):
+        first += more
+        start = _behind_preamble(first, dialect, declared.skip_lines)
     if not first[start:].strip(b"\r\n"):
         raise Rejected(f"the file is empty: not even a {'header' if dialect.has_header else 'record'}")
     if not dialect.has_header:

@@ -19,6 +19,10 @@ _DIGITS_MAX, _EXPONENT_DIGITS_MAX = 1_000, 2
 BATCH_CHARACTERS_MAX = 16_777_216
 
 
+class _Digits(str):
+    """A number, with the digits that it was delivered with."""
+
+
 class _Unusable(str):
     """A number that other readers of JSON, PostgreSQL among them, do not take: NaN, Infinity, 1e999, 5,000 digits."""
 
@@ -26,7 +30,7 @@ class _Unusable(str):
 def _number(text: str) -> str:
     mantissa, _, exponent = text.lower().partition("e")
     is_wild = len(mantissa) > _DIGITS_MAX or len(exponent.lstrip("+-")) > _EXPONENT_DIGITS_MAX
-    return _Unusable(text) if is_wild else text
+    return _Unusable(text) if is_wild else _Digits(text)
 
 
 DECODER = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_Unusable)
@@ -166,6 +170,17 @@ def _cell(value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    """Return a list or an object as JSON again, its numbers as they were delivered."""
+    if isinstance(value, _Digits):
+        return str(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(n, ensure_ascii=False)}: {_json(part)}' for n, part in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json, value))}]"
     return json.dumps(value, ensure_ascii=False)
 
 

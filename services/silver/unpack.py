@@ -42,7 +42,7 @@ def unpack(path: Path, limits: Limits) -> None:
     Raises Rejected when it is damaged, encrypted, more or less than one file, or grows beyond
     `limits.decompressed_bytes_max` or `limits.decompression_ratio_max`. Memory does not depend on its size.
     """
-    signature = _signature(path)
+    signature = signature_of(path)
     if signature is None:
         return
     content = path.with_name(f"{path.name}.content")
@@ -50,14 +50,14 @@ def unpack(path: Path, limits: Limits) -> None:
         with content.open("wb") as target, _Archive(path) as source:
             growing = _Growing(target, source, limits)
             (_gunzip if signature.startswith(b"\x1f") else _unzip)(source, growing)
-        if _signature(content) is not None:
+        if signature_of(content) is not None:
             raise Rejected("it is compressed twice, gzip or zip within gzip or zip; compress the file once")
         content.replace(path)
     finally:
         content.unlink(missing_ok=True)
 
 
-def _signature(path: Path) -> bytes | None:
+def signature_of(path: Path) -> bytes | None:
     """Return the signature of a compressed file, None for any other; raises Rejected for kinds that are not read."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)

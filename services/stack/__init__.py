@@ -2,6 +2,7 @@
 
 from services.stack.lifecycle import discard_data, embedded_stack, run_stack
 from services.stack.programs import FRUGAL_MEMORY, connected_settings, settings_environment
+from services.stack.reload import request_reload
 from services.stack.state import endpoints, is_running, monitors
 from services.stack.supervisor import Stack
 
@@ -14,6 +15,7 @@ __all__ = [
     "endpoints",
     "is_running",
     "monitors",
+    "request_reload",
     "run_stack",
     "settings_environment",
 ]

@@ -19,6 +19,7 @@ from services.stack.programs import (
     service_children,
     service_modules,
 )
+from services.stack.reload import TakeIn, answer_reload
 from services.stack.servers import POSTGRES, remove_sockets, stack_endpoints
 from services.stack.signals import Interrupted, StopRequest, stop_requests
 from services.stack.state import STATE_FILE, load_credentials, locked, read_state, settle_ports
@@ -41,14 +42,15 @@ def run_stack(
     poll: bool = True,
     prepare: Prepare | None = None,
     recreate_topics: Prepare | None = None,
+    take_in: TakeIn | None = None,
     on_ready: Callable[[Stack], None] | None = None,
 ) -> None:
     """Run a stack until Ctrl-C or SIGTERM, restarting whatever dies; to be called from the main thread.
 
     `prepare` gets the settings that lead to the running servers, before the services start (tables, buckets,
     topics); `recreate_topics` gets them again whenever the embedded broker, which forgets everything, was
-    restarted. Raises ConfigurationError when the data folder is in use, Unavailable naming a server that does
-    not come up.
+    restarted; `take_in` is what `medallion reload` asks for. Raises ConfigurationError when the data folder is in
+    use, Unavailable naming a server that does not come up.
     """
     with stop_requests() as stop:
         try:
@@ -60,6 +62,8 @@ def run_stack(
                     on_ready(running)
                 while not stop.is_requested:
                     running.tick()
+                    if take_in is not None:
+                        answer_reload(running, take_in)
                     time.sleep(_TICK_SECONDS)
         except Interrupted:
             logger.info("Stopped while starting.", extra={"action": "stack_interrupted"})

@@ -125,6 +125,12 @@ class Stack:
         self.stop(name)
         self.start(name)
 
+    def restart_services(self) -> None:
+        """Stop all services, their work in hand finished or rolled back, and start them anew; the servers go on."""
+        services = [child for child in self.children.values() if not child.is_server]
+        end_children(services, SERVICE_GRACE_SECONDS)
+        self.launch(services)
+
     def pause(self, name: str) -> None:
         """Freeze a child and all its descendants, as a machine out of breath would."""
         pause_family(self.pid(name))

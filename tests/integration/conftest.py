@@ -14,7 +14,8 @@ from tests.pipeline import Pipeline
 TEMPLATE = "template_medallion"
 
 
-def _administer(stack: Stack, statement: str) -> None:
+def administer(stack: Stack, statement: str) -> None:
+    """Run a statement outside of transactions, as the owner of the server."""
     connection = psycopg2.connect(stack.endpoints["MEDALLION_DATABASE_URL"])
     connection.autocommit = True
     try:
@@ -24,7 +25,8 @@ def _administer(stack: Stack, statement: str) -> None:
         connection.close()
 
 
-def _settings(stack: Stack, database: str, folder: Path) -> Settings:
+def settings_on(stack: Stack, database: str, folder: Path) -> Settings:
+    """Return the settings that lead to a database of the running servers."""
     endpoints = {k.removeprefix("MEDALLION_").lower(): v for k, v in stack.endpoints.items()}
     address, _, _ = endpoints["database_url"].rpartition("/")
     chosen = {k: v for k, v in endpoints.items() if k.startswith("s3_") or k == "kafka_bootstrap_servers"}
@@ -34,8 +36,8 @@ def _settings(stack: Stack, database: str, folder: Path) -> Settings:
 @pytest.fixture(scope="session")
 def template_database(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A migrated database that each test copies."""
-    _administer(stack, f"CREATE DATABASE {TEMPLATE}")
-    pipeline = Pipeline(_settings(stack, TEMPLATE, tmp_path_factory.mktemp("template")))
+    administer(stack, f"CREATE DATABASE {TEMPLATE}")
+    pipeline = Pipeline(settings_on(stack, TEMPLATE, tmp_path_factory.mktemp("template")))
     pipeline.migrate()
     pipeline.close()
     return TEMPLATE
@@ -45,9 +47,9 @@ def template_database(stack: Stack, tmp_path_factory: pytest.TempPathFactory) ->
 def settings(stack: Stack, template_database: str, tmp_path: Path) -> Iterator[Settings]:
     """Settings with a migrated database of the test's own."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(stack, f"CREATE DATABASE {name} TEMPLATE {template_database}")
-    yield _settings(stack, name, tmp_path / "data")
-    _administer(stack, f"DROP DATABASE {name} WITH (FORCE)")
+    administer(stack, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield settings_on(stack, name, tmp_path / "data")
+    administer(stack, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

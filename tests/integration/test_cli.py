@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,10 @@ class Medallion:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Medallion]:
-    """Start a stack by `up`, as a user would; stop it by SIGTERM."""
+def started(folder: Path, adjust: Callable[[Medallion], None] = lambda _: None) -> Iterator[Medallion]:
+    """Start a stack by `up`, as a user would, on a configuration that may be adjusted before; stop it by SIGTERM."""
     made = Medallion(folder)
+    adjust(made)
     with (made.folder / "up.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "services.cli", "up", "--no-poll", *made.at()],

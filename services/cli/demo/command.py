@@ -96,6 +96,7 @@ def _sources(cleanup: ExitStack, folder: Path, wanted: str, keep: bool) -> tuple
     else:
         files = sources.files_in(Path(wanted).expanduser(), catalog)
         console().print(f"Sources: the files in {wanted}, {how}.")
+    catalog = sources.without_sources(catalog, files)
     if keep:
         return catalog, {name: path.absolute().as_uri() for name, path in files.items()}
     return catalog, cleanup.enter_context(sources.served(files))

@@ -64,20 +64,33 @@ def files_in(folder: Path, catalog: Catalog) -> dict[str, Path]:
             f"MEDALLION_DEMO_SOURCES: {folder} is no folder; give internet, generated, or a folder that holds users.json, "
             "posts.json and time-series-19-covid-combined.csv"
         )
-    return {name: _file_of(folder, dataset) for name, dataset in catalog.datasets.items() if dataset.source}
+    found = {name: _file_of(folder, dataset) for name, dataset in catalog.datasets.items() if dataset.source}
+    return {name: path for name, path in found.items() if path}
 
 
-def _file_of(folder: Path, dataset: Dataset) -> Path:
+def without_sources(catalog: Catalog, polled: Mapping[str, object]) -> Catalog:
+    """Return the catalog with no source but those that are polled: datasets that were added stay, and wait for drops."""
+    datasets = {
+        name: dataset if name in polled else dataset.model_copy(update={"source": None})
+        for name, dataset in catalog.datasets.items()
+    }
+    return Catalog(datasets)
+
+
+def _file_of(folder: Path, dataset: Dataset) -> Path | None:
+    """Return a dataset's file; None where there is none and the demonstration does without."""
     assert dataset.source is not None
     stem = PurePosixPath(urlsplit(dataset.source.url).path).stem
     suffix = dataset.format.type
-    for pattern in (f"{stem}.{suffix}", f"{stem}*.{suffix}"):
+    for pattern in (f"{stem}.{suffix}", f"{stem}*.{suffix}", f"{stem}*.{suffix}.gz", f"{stem}*.{suffix}.zip"):
         found = sorted([*folder.glob(pattern), *folder.glob(f"*/{pattern}")])
         if len(found) == 1:
             return found[0]
         if found:
             names = ", ".join(str(path.relative_to(folder)) for path in found)
             raise ConfigurationError(f"{folder} holds several files for dataset {dataset.name}: {names}; leave one")
+    if dataset.name not in DEMO_DATASETS:
+        return None
     raise ConfigurationError(f"{folder} holds no file for dataset {dataset.name}: {stem}.{suffix} was looked for")
 
 
@@ -123,6 +136,8 @@ def write_config(source_dir: Path, target_dir: Path, urls: Mapping[str, str]) ->
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
         if path.stem in urls:
             body["source"] |= {"url": urls[path.stem], "poll_interval_seconds": POLL_SECONDS}
+        elif urls and path.stem not in DEMO_DATASETS:
+            body.pop("source", None)
         text = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
         (target_dir / "datasets" / path.name).write_text(text, encoding="utf-8")
     return target_dir

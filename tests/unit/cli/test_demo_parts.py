@@ -10,7 +10,7 @@ import pytest
 from services.cli.demo import epidemic, people, sources
 from services.cli.demo.journey import ADDED, TYPO_AT, correction
 from services.cli.demo.progress import Step, steps
-from shared.catalog import load_catalog
+from shared.catalog import Catalog, load_catalog
 from shared.errors import ConfigurationError
 
 CATALOG = load_catalog(Path(__file__).resolve().parents[3] / "config" / "datasets")
@@ -46,6 +46,17 @@ def test_a_folders_files_are_recognised_also_one_level_down(tmp_path: Path):
     for path in wanted.values():
         path.touch()
     assert sources.files_in(tmp_path, CATALOG) == wanted
+
+
+def test_a_dataset_that_was_added_is_shown_where_its_file_is_at_hand_and_waits_for_drops_elsewhere(tmp_path: Path):
+    covid = CATALOG["covid"]
+    url = {"source": covid.source.model_copy(update={"url": "https://x.example/rain.csv"})} if covid.source else {}
+    catalog = Catalog({"rain": covid.model_copy(update={"name": "rain", **url})})
+    assert sources.files_in(tmp_path, catalog) == {}
+    assert sources.without_sources(catalog, {})["rain"].source is None
+    (tmp_path / "rain.csv.gz").touch()
+    assert sources.files_in(tmp_path, catalog) == {"rain": tmp_path / "rain.csv.gz"}
+    assert sources.without_sources(catalog, {"rain": ""})["rain"] == catalog["rain"]
 
 
 def test_a_missing_or_ambiguous_file_is_named(tmp_path: Path):

@@ -35,6 +35,7 @@ primary_key: [id]
         ("type: csv}", "type: csv, thousands: '.'}", "thousands: '.' cannot part the digits of a number"),
         ("type: csv}", "type: csv, encoding: klingon}", "'klingon' is no text encoding that Python knows"),
         ("type: csv}", "type: csv, encoding: base64}", "'base64' is no text encoding that Python knows"),
+        ("type: csv}", "type: jsonl, quote: x}", "orders.yaml:2: format.quote: no such field here"),
         ("format: {type: csv}", "format: {type: csv", "orders.yaml:3: not YAML"),
         ("primary_key: [id]", "primary_key: [id]\nprimry: 1", "orders.yaml:8: primry: no such field"),
         (

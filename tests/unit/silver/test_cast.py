@@ -71,6 +71,12 @@ def test_decimals_cast_alike_vectorised_and_one_by_one(text: str, digits: tuple[
             datetime.datetime(2019, 12, 31, 22, tzinfo=datetime.UTC),
         ),
         ("timestamp", {}, "2020-01-01T00:00:00", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)),
+        (
+            "timestamp",
+            {"format": "%a, %d %b %Y %H:%M:%S %z"},
+            "Thu, 02 Jan 2020 01:00:00 +0200",
+            datetime.datetime(2020, 1, 1, 23, tzinfo=datetime.UTC),
+        ),
         ("timestamp", {}, "yesterday", None),
         ("json", {}, '{"a": 1}', '{"a": 1}'),
         ("json", {}, "{", None),

@@ -226,6 +226,7 @@ def test_both_lanes_read_every_dialect_alike(
     [
         ({"header": False}, "1,2\n\n3,4", [(1, "1", "2"), (3, "3", "4")]),
         ({"header": False, "skip_lines": 1, "comment": "#"}, "x,y,z\n# no\n1,2\n#3,4\n5,6", [(3, "1", "2"), (5, "5", "6")]),
+        ({"header": False, "skip_lines": 1}, "x,y\n1,2", [(2, "1", "2")]),
         ({"skip_lines": 3}, 'Report "2026\n\nby me\nb,a\n1,2\n', [(5, "2", "1")]),
         ({"comment": "#"}, '# "\n#\na,b\n# it\'s "open\n"1","#2"\n#"\n', [(5, "1", "#2")]),
         ({"delimiter": "\t", "quote": None}, 'a\tb\n"x\t"\n', [(2, '"x', '"')]),

@@ -50,6 +50,12 @@ def test_numbers_keep_their_digits_and_paths_lead_into_objects(things: Dataset) 
     assert [row[:3] for row in read(content, things)[0]] == [(1, "1.50", "Zürich"), (4, "12345678901234567890", None)]
 
 
+def test_numbers_within_lists_and_objects_stay_numbers(things: Dataset) -> None:
+    value = '[1, 2.50, {"x": -0.0, "é": [12345678901234567890, "7", true, null]}]'
+    rows, _ = read(f'{{"id": 1, "address": {{"city": {value}}}}}\n'.encode(), things)
+    assert rows[0][2] == value
+
+
 @pytest.mark.parametrize(
     ("line", "rule"),
     [

@@ -1,0 +1,1 @@
+"""`medallion add FILE`: look at the whole of a sample and write down what it is, as a dataset's contract."""
