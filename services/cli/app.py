@@ -18,6 +18,7 @@ from services.cli import (
     validate,
 )
 from services.cli.demo import command as demo
+from services.cli.docs import command as docs
 
 app = typer.Typer(
     name="medallion",
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_SERVE, _WORK, _LOOK, _CHECK = "Start and set up", "Put data through", "Look", "Check"
+_SERVE, _WORK, _LOOK, _CHECK = "Start and set up", "Put data through", "Look", "Check and document"
 
 app.command("demo", rich_help_panel=_SERVE)(demo.demo)
 app.command("up", rich_help_panel=_SERVE)(serve.up)
@@ -52,3 +53,4 @@ quarantine.app.command("discard")(replay.discard)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_LOOK)
 app.add_typer(deadletters.app, name="dead-letters", rich_help_panel=_LOOK)
 app.command("validate", rich_help_panel=_CHECK)(validate.validate)
+app.command("docs", rich_help_panel=_CHECK)(docs.docs)
