@@ -6,9 +6,11 @@ from services.cli import (
     again,
     deadletters,
     explain,
+    export,
     gold,
     history,
     landing,
+    mend,
     quarantine,
     replay,
     run,
@@ -48,6 +50,9 @@ app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
 app.command("status", rich_help_panel=_LOOK)(status.status)
 app.command("runs", rich_help_panel=_LOOK)(history.runs)
 app.command("explain", rich_help_panel=_LOOK)(explain.explain)
+app.command("export", rich_help_panel=_LOOK)(export.export)
+quarantine.app.command("export")(mend.export_rows)
+quarantine.app.command("mend")(mend.mend)
 quarantine.app.command("replay")(replay.replay)
 quarantine.app.command("discard")(replay.discard)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_LOOK)

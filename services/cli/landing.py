@@ -44,7 +44,6 @@ def land(
     and gold.
     """
     from services.cli.connect import find_stack
-    from shared.adapters.s3 import open_s3
     from shared.catalog import load_catalog
 
     moment = moment_of(landed_at, "--landed-at")
@@ -52,13 +51,30 @@ def land(
     stack = find_stack(data_dir)
     catalog = load_catalog(stack.settings.dataset_dir)
     contract = catalog[dataset]
-    landings = [_landing(contract, path, _disposition(contract, snapshot, merge), moment) for path in files]
-    landed = _land_all(stack, catalog, open_s3(stack.settings), landings)
+    landed = land_files(stack, catalog, contract, files, _disposition(contract, snapshot, merge), moment)
     if as_json:
         print_json(landed)
         return
     for one in landed:
         console().print(f"{one['object_id']}  {one['object_key']}", soft_wrap=True, markup=False)
+
+
+def land_files(
+    stack: "Stack",
+    catalog: "Catalog",
+    contract: "Dataset",
+    files: Sequence[Path],
+    disposition: "Disposition | None" = None,
+    moment: datetime | None = None,
+    made_from: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Land files of one dataset, as drops unless told otherwise; `made_from` is recorded as their source, if given."""
+    from shared.adapters.s3 import open_s3
+
+    wanted = disposition or contract.drops.write_disposition
+    return _land_all(
+        stack, catalog, open_s3(stack.settings), [_landing(contract, f, wanted, moment, made_from or f) for f in files]
+    )
 
 
 def moment_of(text: str | None, option: str) -> datetime | None:
@@ -105,10 +121,12 @@ def _disposition(contract: "Dataset", is_snapshot: bool, is_merge: bool) -> "Dis
     return "merge" if is_merge else contract.drops.write_disposition
 
 
-def _landing(contract: "Dataset", path: Path, disposition: "Disposition", moment: datetime | None) -> "Landing":
+def _landing(
+    contract: "Dataset", path: Path, disposition: "Disposition", moment: datetime | None, source: Path
+) -> "Landing":
     from shared.landing import Landing
 
-    return Landing(contract, path, path.name, disposition, path.resolve().as_uri(), moment)
+    return Landing(contract, path, path.name, disposition, source.resolve().as_uri(), moment)
 
 
 def _land_all(
