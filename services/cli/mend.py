@@ -26,7 +26,7 @@ def export_rows(
         str | None, typer.Option("--rule", metavar="NAME", help="Only rows that broke this rule.")
     ] = None,
     object_key: Annotated[
-        str | None, typer.Option("--object", metavar="KEY", help="Only this object's: its id, or its key (%% matches).")
+        str | None, typer.Option("--object", metavar="KEY", help="Only this object's: its id, or its key (% matches any text).")
     ] = None,
     status: Annotated[
         Literal["open", "replayed", "superseded", "discarded", "all"], typer.Option("--status", help="Which ones.")
@@ -52,7 +52,12 @@ def export_rows(
             file.write(line.encode())
             count += 1
     if output is not None:
-        remark(f"{count - 1:,} rows are in {output}. Mended, they go in by `medallion quarantine mend {dataset} FILE`.")
+        remark(f"{rows_text(count - 1)} in {output}. Once mended: `medallion quarantine mend {dataset} FILE`.")
+
+
+def rows_text(count: int) -> str:
+    """Return a number of rows for people."""
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def _found(session: "Session", stack: "Stack", wanted: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:

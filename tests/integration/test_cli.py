@@ -244,7 +244,7 @@ def test_a_table_is_exported_and_what_was_set_aside_is_mended_and_goes_in(medall
     assert (len(raw), json.loads(raw[0])["observer_email"]) == (40, "=n0@example.org")
     assert "name a file with --output" in medallion("export", "rainfall", "--format", "parquet", status=2)
     assert "does not exist" in medallion("export", "rainfall", "--where", "nope = 1", status=2)
-    assert "rows are in" in medallion(
+    assert "1 row in" in medallion(
         "quarantine", "export", "rainfall", "--object", "%to-mend.csv", "--output", str(folder / "sheet.csv")
     )
     sheet = (folder / "sheet.csv").read_text(encoding="utf-8")
