@@ -26,7 +26,7 @@ def export_rows(
         str | None, typer.Option("--rule", metavar="NAME", help="Only rows that broke this rule.")
     ] = None,
     object_key: Annotated[
-        str | None, typer.Option("--object", metavar="KEY", help="Only this object's: its id, or its key (% matches any text).")
+        str | None, typer.Option("--object", metavar="KEY", help="Only this object's: its id, or its key (% is any text).")
     ] = None,
     status: Annotated[
         Literal["open", "replayed", "superseded", "discarded", "all"], typer.Option("--status", help="Which ones.")
