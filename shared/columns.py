@@ -15,13 +15,13 @@ ColumnType = Literal["text", "integer", "decimal", "double", "boolean", "date", 
 class Column(Part):
     """A typed column and where its text comes from."""
 
-    name: Name
+    name: Name = Field(description="Its name in the clean table.")
     source: str = Field("", alias="from", description="Header name in CSV, dotted path in JSON; default: the name.")
-    type: ColumnType
+    type: ColumnType = Field(description="Type of the values; text that does not cast sets the row aside.")
     format: str | None = Field(None, description="strptime pattern of dates and timestamps; default ISO 8601.")
-    precision: int = Field(18, ge=1, le=38)
-    scale: int = Field(4, ge=0, le=18)
-    nullable: bool = False
+    precision: int = Field(18, ge=1, le=38, description="Digits of a decimal.")
+    scale: int = Field(4, ge=0, le=18, description="Digits of a decimal behind its point.")
+    nullable: bool = Field(False, description="A value may be absent.")
     default: str | None = Field(None, description="Text to read instead of an absent value.")
     optional: bool = Field(False, description="The file may lack the column altogether.")
 
@@ -53,11 +53,11 @@ def _reads_back(pattern: str) -> bool:
 class Derived(Part):
     """A column computed from the same row by a named function (shared/functions.py)."""
 
-    name: Name
-    function: str
-    of: tuple[str, ...]
+    name: Name = Field(description="Its name in the clean table.")
+    function: str = Field(description="A function of the table in README.md, Derived columns.")
+    of: tuple[str, ...] = Field(description="The columns that it takes, declared or derived before it.")
 
-    @field_validator("of", mode="before")
+    @field_validator("of", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_or_many(cls, of: Any) -> Any:
         return (of,) if isinstance(of, str) else of
@@ -75,12 +75,15 @@ class Derived(Part):
 class WindowedColumn(Part):
     """A column that depends on other rows of its series, or an expression over columns that do."""
 
-    name: Name
-    function: Literal["daily_change", "trailing_mean", "expression"]
-    of: str | None = None
-    days: int = Field(1, ge=1, le=366)
-    sql: str | None = None
-    type: ColumnType | None = None
+    name: Name = Field(description="Its name in the clean table.")
+    function: Literal["daily_change", "trailing_mean", "expression"] = Field(
+        description="daily_change: minus the calendar day before; trailing_mean: of the last `days` days; "
+        "expression: `sql` over the row's columns and the windowed ones before it."
+    )
+    of: str | None = Field(None, description="The column that it reads along the series.")
+    days: int = Field(1, ge=1, le=366, description="Days of a trailing_mean, its own included.")
+    sql: str | None = Field(None, description="The SQL (DuckDB's) of an expression.")
+    type: ColumnType | None = Field(None, description="Type of an expression's values.")
 
     @model_validator(mode="after")
     def _complete(self) -> "WindowedColumn":
@@ -100,9 +103,9 @@ class WindowedColumn(Part):
 class Windowed(Part):
     """Series (`partition_by`), their order and the columns computed along them."""
 
-    partition_by: tuple[str, ...]
-    order_by: str
-    columns: tuple[WindowedColumn, ...]
+    partition_by: tuple[str, ...] = Field(description="Columns of the primary_key that name a series.")
+    order_by: str = Field(description="The date of the primary_key along which a series runs.")
+    columns: tuple[WindowedColumn, ...] = Field(description="The columns, each after those that it reads.")
 
     @property
     def reach_days(self) -> int:

@@ -20,14 +20,18 @@ LINEAGE_COLUMNS = (
 )  # fmt: skip
 
 Disposition = Literal["replace", "merge", "append"]
+_DISPOSITIONS = (
+    "replace: a full snapshot, keys that it lacks are removed; merge: some rows, new ones and corrections; "
+    "append: every file adds its rows."
+)
 
 
 class Source(Part):
     """Where the ingestor fetches the dataset."""
 
-    url: str  # http(s)://, file:// or a folder
-    poll_interval_seconds: float = Field(gt=0)
-    write_disposition: Disposition = "replace"
+    url: str = Field(description="What is fetched: http://, https://, file:// or file:///path/to/folder/.")
+    poll_interval_seconds: float = Field(gt=0, description="Pause between two polls.")
+    write_disposition: Disposition = Field("replace", description=f"How what is fetched is applied. {_DISPOSITIONS}")
 
     @field_validator("url")
     @classmethod
@@ -40,7 +44,7 @@ class Source(Part):
 class Drops(Part):
     """How files that people drop into the bucket are applied."""
 
-    write_disposition: Disposition = "merge"
+    write_disposition: Disposition = Field("merge", description=f"How dropped files are applied. {_DISPOSITIONS}")
 
 
 SchemaMode = Literal["evolve", "freeze", "discard_row", "discard_value"]
@@ -64,23 +68,27 @@ class SchemaContract(Part):
 class Limits(Part):
     """How much a file may be or do before it is refused as a whole."""
 
-    bad_rows_max_share: float = Field(0.05, ge=0, le=1)
-    removed_rows_max_share: float = Field(0.20, ge=0, le=1)
+    bad_rows_max_share: float = Field(
+        0.05, ge=0, le=1, description="Share of quarantined rows above which the file is rejected."
+    )
+    removed_rows_max_share: float = Field(
+        0.20, ge=0, le=1, description="Share of the last snapshot's rows above which a removal is held for `approve`."
+    )
     file_bytes_max: int = Field(10_000_000_000, ge=1, description="As landed, compressed or not.")
     decompressed_bytes_max: int = Field(10_000_000_000, ge=1, description="Of a gzip or zip file, unpacked.")
     decompression_ratio_max: float = Field(100, ge=1, description="Unpacked by packed bytes, looked at from 64 MiB on.")
-    rows_max: int = Field(100_000_000, ge=1)
-    record_bytes_max: int = Field(1_048_576, ge=1)
+    rows_max: int = Field(100_000_000, ge=1, description="Records of one file.")
+    record_bytes_max: int = Field(1_048_576, ge=1, description="Bytes of one record.")
     evolved_columns_max: int = Field(100, ge=0, le=1000, description="Columns that files may add to the dataset.")
 
 
 class Partitioning(Part):
     """Range partitions of the clean table."""
 
-    column: str
-    by: Literal["year"] = "year"
-    first_year: int = Field(alias="from", ge=1900, le=2200)
-    last_year: int = Field(alias="to", ge=1900, le=2200)
+    column: str = Field(description="A date or timestamp of the primary_key.")
+    by: Literal["year"] = Field("year", description="The span of one partition.")
+    first_year: int = Field(alias="from", ge=1900, le=2200, description="First year with a partition of its own.")
+    last_year: int = Field(alias="to", ge=1900, le=2200, description="Last year with a partition of its own.")
 
     @model_validator(mode="after")
     def _in_order(self) -> "Partitioning":
@@ -92,23 +100,32 @@ class Partitioning(Part):
 class Dataset(Part):
     """One dataset: everything particular to it."""
 
-    name: Name = Field(alias="dataset")
-    description: str = ""
-    source: Source | None = None
-    drops: Drops = Drops()
-    format: Format
-    columns: tuple[Column, ...] = Field(min_length=1)
-    primary_key: tuple[str, ...] = ()
-    schema_contract: SchemaContract = SchemaContract()
-    derived: tuple[Derived, ...] = ()
-    windowed: Windowed | None = None
-    rules: tuple[Rule, ...] = ()
-    expectations: tuple[Expectation, ...] = ()
-    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
-    partitioning: Partitioning | None = None
-    change_groups: tuple[str, ...] = ()
-    indexes: tuple[tuple[str, ...], ...] = ()
-    skip_superseded: bool = False
+    name: Name = Field(alias="dataset", description="The file's name without .yaml; tables are called after it.")
+    description: str = Field("", description="What the rows are, for people.")
+    source: Source | None = Field(
+        None, description="Where the ingestor fetches it; without one files are dropped only."
+    )
+    drops: Drops = Field(Drops.model_validate({}), description="How files that people drop are applied.")
+    format: Format = Field(description="What a file looks like; never guessed.")
+    columns: tuple[Column, ...] = Field(min_length=1, description="The typed columns that are read from the file.")
+    primary_key: tuple[str, ...] = Field((), description="Columns that tell rows apart; none for `append`.")
+    schema_contract: SchemaContract = Field(
+        SchemaContract.model_validate({}), description="What happens to files that are not as declared."
+    )
+    derived: tuple[Derived, ...] = Field((), description="Columns computed from the same row by named functions.")
+    windowed: Windowed | None = Field(None, description="Columns that depend on other rows of their series.")
+    rules: tuple[Rule, ...] = Field((), description="What is asked of rows, how grave a breach is, and what it costs.")
+    expectations: tuple[Expectation, ...] = Field((), description="What is expected of a delivery as a whole.")
+    limits: Limits = Field(
+        default_factory=lambda: Limits.model_validate({}), description="What refuses or holds a file as a whole."
+    )
+    partitioning: Partitioning | None = Field(None, description="Range partitions of the clean table.")
+    change_groups: tuple[str, ...] = Field((), description="Columns by which gold is told what a change touched.")
+    indexes: tuple[tuple[str, ...], ...] = Field((), description="Further indexes of the clean table.")
+    skip_superseded: bool = Field(
+        False,
+        description="Of a backlog of snapshots only the newest is read, at the cost of the others' last good rows.",
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Dataset":

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import UndecodableEvent
 
@@ -16,56 +16,60 @@ _NAMESPACE = uuid.UUID("b4f1a9f0-0a1d-5a57-9b1c-3b1e3d3f6a11")
 
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = Field(
+        default=1, description="Of this payload; raised when old readers would misread it."
+    )
 
 
 class ObjectRef(_Data):
     """A version of an object; an empty version id means the newest."""
 
-    bucket: str
-    key: str
-    version_id: str = ""
-    is_removal: bool = False
+    bucket: str = Field(description="The bucket, bronze-layer.")
+    key: str = Field(description="The object's key; its first folder is the dataset.")
+    version_id: str = Field(default="", description="The version as the store names it; empty: the newest.")
+    is_removal: bool = Field(default=False, description="The object was removed.")
 
 
 class SilverChange(_Data):
     """A committed change set of one dataset."""
 
-    dataset: str
-    change_set_id: str
-    object_id: str | None = None
+    dataset: str = Field(description="The dataset that changed.")
+    change_set_id: str = Field(description="Its row in silver.change_sets, which says what changed.")
+    object_id: str | None = Field(default=None, description="The object whose merge it was.")
 
 
 class GoldRefresh(_Data):
     """The models that one refresh brought up to date."""
 
-    models: list[str]
-    change_set_ids: list[str]
-    rows_written: dict[str, int]
+    models: list[str] = Field(description="The models, in the order of their refresh.")
+    change_set_ids: list[str] = Field(description="The change sets that they show now.")
+    rows_written: dict[str, int] = Field(description="Rows written, by model.")
 
 
 class DeadLetter(_Data):
     """What was set aside, and where the whole of it is: a row of bronze.dead_letters."""
 
-    dead_letter_id: int
-    topic: str
-    reason: str
-    dataset: str | None = None
-    object_id: str | None = None
+    dead_letter_id: int = Field(description="Its row in bronze.dead_letters, which holds payload and traceback.")
+    topic: str = Field(description="The topic that it was set aside from.")
+    reason: str = Field(description="What was met, in a sentence.")
+    dataset: str | None = Field(default=None, description="The dataset, where it is known.")
+    object_id: str | None = Field(default=None, description="The object, where it is known.")
 
 
 class CloudEvent(BaseModel):
     """The CloudEvents envelope, attributes as the specification names them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str
-    type: Literal["medallion.bronze.ready", "medallion.silver.ready", "medallion.gold.ready", "medallion.dead.letter"]
-    subject: str
-    time: datetime
-    datacontenttype: str = "application/json"
-    data: dict[str, Any]
+    specversion: Literal["1.0"] = Field(default="1.0", description="Version of CloudEvents.")
+    id: str = Field(description="Computed from what the event speaks of: the same for every repeat.")
+    source: str = Field(description="The service that sent it.")
+    type: Literal[
+        "medallion.bronze.ready", "medallion.silver.ready", "medallion.gold.ready", "medallion.dead.letter"
+    ] = Field(description="What happened.")
+    subject: str = Field(description="What it happened to, for people and filters.")
+    time: datetime = Field(description="When it happened.")
+    datacontenttype: str = Field(default="application/json", description="Of `data`.")
+    data: dict[str, Any] = Field(description="What it says, by `type`.")
 
     def encode(self) -> bytes:
         """Return the event as it travels."""

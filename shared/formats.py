@@ -19,15 +19,17 @@ def _known_encoding(name: str) -> str:
     raise ValueError(f"{name!r} is no text encoding that Python knows (utf-8, utf-16, latin-1, cp1252, shift_jis, …)")
 
 
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
+Encoding = Annotated[
+    str, AfterValidator(_known_encoding), Field(description="As Python names it: utf-8, utf-16, cp1252, shift_jis, …")
+]
 
 
 class CsvFormat(Part):
     """A CSV dialect, declared and never sniffed."""
 
-    type: Literal["csv"]
+    type: Literal["csv"] = Field(description="Records of cells (RFC 4180).")
     encoding: Encoding = "utf-8"
-    delimiter: str = Field(",", min_length=1, max_length=1)
+    delimiter: str = Field(",", min_length=1, max_length=1, description="Between cells.")
     quote: str | None = Field('"', min_length=1, max_length=1, description="null: cells are never quoted.")
     escape: str | None = Field(None, min_length=1, max_length=1, description="Takes the next character as it is.")
     header: bool = Field(True, description="false: the cells are the contract's columns, in their order.")
@@ -35,8 +37,8 @@ class CsvFormat(Part):
     comment: str | None = Field(
         None, min_length=1, max_length=10, description="Lines that begin with it are no records."
     )
-    null_values: tuple[str, ...] = ("",)
-    decimal: Literal[".", ","] = "."
+    null_values: tuple[str, ...] = Field(("",), description="Cells that mean: no value.")
+    decimal: Literal[".", ","] = Field(".", description="Before the places of a number.")
     thousands: str | None = Field(None, min_length=1, max_length=1, description="Between groups of three digits.")
 
     @model_validator(mode="after")
@@ -54,14 +56,14 @@ class CsvFormat(Part):
 class JsonFormat(Part):
     """A JSON array of objects; a column's `from` is a dotted path into each."""
 
-    type: Literal["json"]
+    type: Literal["json"] = Field(description="One array of objects.")
     encoding: Encoding = "utf-8"
 
 
 class JsonLinesFormat(Part):
     """One JSON object a line; a column's `from` is a dotted path into each."""
 
-    type: Literal["jsonl"]
+    type: Literal["jsonl"] = Field(description="One object a line.")
     encoding: Encoding = "utf-8"
 
 

@@ -37,7 +37,15 @@ def _as_tuple(given: Any) -> Any:
     return (given,) if isinstance(given, str) else given
 
 
-Columns = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+# One column, or several: what YAML may hold, which the schema for editors shows.
+_Named = str | Annotated[tuple[str, ...], Field(min_length=1)]
+Columns = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_tuple, json_schema_input_type=_Named),
+    Field(description="The column, or several."),
+]
+_Column = Annotated[str, Field(description="The column.")]
 
 
 class Of(Part):
@@ -50,15 +58,17 @@ class Unique(Part):
     """A value, or several together, that no two rows share."""
 
     of: Columns
-    within: Literal["file", "table"] = "file"
+    within: Literal["file", "table"] = Field(
+        "file", description="file: its earlier lines; table: all of its rows, as a finding after the merge."
+    )
 
 
 class Range(Part):
     """The least and the largest value, both allowed."""
 
-    of: str
-    min: Bound | None = None
-    max: Bound | None = None
+    of: _Column
+    min: Bound | None = Field(None, description="The least number, date or time.")
+    max: Bound | None = Field(None, description="The largest number, date or time.")
 
     @field_validator("min", "max", mode="before")
     @classmethod
@@ -76,9 +86,9 @@ class Range(Part):
 class Length(Part):
     """The least and the largest number of characters, both allowed."""
 
-    of: str
-    min: int | None = Field(None, ge=0)
-    max: int | None = Field(None, ge=0)
+    of: _Column
+    min: int | None = Field(None, ge=0, description="The fewest characters.")
+    max: int | None = Field(None, ge=0, description="The most characters.")
 
     @model_validator(mode="after")
     def _bounds_something(self) -> "Length":
@@ -102,22 +112,22 @@ def _in_order(least: Any, largest: Any) -> None:
 class Pattern(Part):
     """A regular expression (RE2) that the whole text must match."""
 
-    of: str
-    matches: str = Field(min_length=1)
+    of: _Column
+    matches: str = Field(min_length=1, description="The regular expression.")
 
 
 class AcceptedValues(Part):
     """The values there may be."""
 
-    of: str
-    values: tuple[StrictInt | str, ...] = Field(min_length=1)
+    of: _Column
+    values: tuple[StrictInt | str, ...] = Field(min_length=1, description="The values, in any order.")
 
 
 class References(Part):
     """A value that is the key of another dataset: `in: users.user_id`."""
 
-    of: str
-    key: str = Field(alias="in")
+    of: _Column
+    key: str = Field(alias="in", description="A dataset and its key column: users.user_id.")
 
     @field_validator("key")
     @classmethod
@@ -137,7 +147,7 @@ class References(Part):
         return self.key.partition(".")[2]
 
 
-_Of = Annotated[Of, BeforeValidator(_as_columns)]
+_Of = Annotated[Of, BeforeValidator(_as_columns, json_schema_input_type=_Named | Of)]
 KINDS = (
     "check", "not_null", "unique", "range", "length", "pattern", "accepted_values", "email", "phone", "url", "references",
 )  # fmt: skip
@@ -146,23 +156,27 @@ KINDS = (
 class Rule(Part):
     """A condition on rows, how grave it is to break it, and what that costs."""
 
-    name: Name = ""  # default: its kind and columns
-    severity: Severity = "warn"
+    name: Name = Field("", description="What results, logs and reasons call it; default: its kind and columns.")
+    severity: Severity = Field(
+        "warn", description="warn keeps the row, quarantine sets it aside, reject refuses the file."
+    )
     penalty: float = Field(0, ge=0, le=100, description="Points off the row's score.")
     threshold: float | None = Field(
         None, ge=0, le=1, description="Share of broken rows above which a warning fails, else the file is rejected."
     )
     check: str | None = Field(None, alias="expression", description="SQL boolean over typed and derived columns.")
-    not_null: _Of | None = None
-    unique: Annotated[Unique, BeforeValidator(_as_columns)] | None = None
-    range: Range | None = None
-    length: Length | None = None
-    pattern: Pattern | None = None
-    accepted_values: AcceptedValues | None = None
-    email: _Of | None = None
-    phone: _Of | None = None
-    url: _Of | None = None
-    references: References | None = None
+    not_null: _Of | None = Field(None, description="These have a value.")
+    unique: Annotated[Unique, BeforeValidator(_as_columns, json_schema_input_type=_Named | Unique)] | None = Field(
+        None, description="No two rows share the value, or the values together."
+    )
+    range: Range | None = Field(None, description="From `min` to `max`, both allowed.")
+    length: Length | None = Field(None, description="So many characters.")
+    pattern: Pattern | None = Field(None, description="The whole text matches a regular expression (RE2).")
+    accepted_values: AcceptedValues | None = Field(None, description="One of these.")
+    email: _Of | None = Field(None, description="The address of an e-mail, by its syntax.")
+    phone: _Of | None = Field(None, description="A possible phone number.")
+    url: _Of | None = Field(None, description="A whole http, https or ftp address.")
+    references: References | None = Field(None, description="A row of the other dataset has, or once had, this key.")
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "Rule":

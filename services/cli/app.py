@@ -7,9 +7,11 @@ from services.cli import (
     alerts,
     deadletters,
     explain,
+    export,
     gold,
     history,
     landing,
+    mend,
     quality,
     quarantine,
     replay,
@@ -22,6 +24,7 @@ from services.cli import (
 )
 from services.cli.add import command as add
 from services.cli.demo import command as demo
+from services.cli.docs import command as docs
 
 app = typer.Typer(
     name="medallion",
@@ -35,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_SERVE, _WORK, _LOOK, _CHECK = "Start and set up", "Put data through", "Look", "Check"
+_SERVE, _WORK, _LOOK, _CHECK = "Start and set up", "Put data through", "Look", "Check and document"
 
 app.command("demo", rich_help_panel=_SERVE)(demo.demo)
 app.command("up", rich_help_panel=_SERVE)(serve.up)
@@ -55,9 +58,13 @@ app.command("runs", rich_help_panel=_LOOK)(history.runs)
 app.command("schema", rich_help_panel=_LOOK)(schema.schema)
 app.command("quality", rich_help_panel=_LOOK)(quality.quality)
 app.command("explain", rich_help_panel=_LOOK)(explain.explain)
+app.command("export", rich_help_panel=_LOOK)(export.export)
+quarantine.app.command("export")(mend.export_rows)
+quarantine.app.command("mend")(mend.mend)
 quarantine.app.command("replay")(replay.replay)
 quarantine.app.command("discard")(replay.discard)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_LOOK)
 app.add_typer(deadletters.app, name="dead-letters", rich_help_panel=_LOOK)
 app.add_typer(alerts.app, name="alerts", rich_help_panel=_LOOK)
 app.command("validate", rich_help_panel=_CHECK)(validate.validate)
+app.command("docs", rich_help_panel=_CHECK)(docs.docs)

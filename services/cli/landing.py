@@ -44,7 +44,6 @@ def land(
     and gold.
     """
     from services.cli.connect import find_stack
-    from shared.adapters.s3 import open_s3
     from shared.catalog import load_catalog
 
     moment = moment_of(landed_at, "--landed-at")
@@ -52,8 +51,7 @@ def land(
     stack = find_stack(data_dir)
     catalog = load_catalog(stack.settings.dataset_dir)
     contract = catalog[dataset]
-    landings = [_landing(contract, path, _disposition(contract, snapshot, merge), moment) for path in files]
-    landed = _land_all(stack, catalog, open_s3(stack.settings), landings)
+    landed = land_files(stack, catalog, contract, files, _disposition(contract, snapshot, merge), moment)
     if as_json:
         print_json(landed)
         return
@@ -62,17 +60,19 @@ def land(
 
 
 def land_files(
-    stack: "Stack", catalog: "Catalog", dataset: str, files: Sequence[Path], source_url: str = ""
+    stack: "Stack",
+    catalog: "Catalog",
+    contract: "Dataset",
+    files: Sequence[Path],
+    disposition: "Disposition | None" = None,
+    moment: datetime | None = None,
+    source_url: str = "",
 ) -> list[dict[str, Any]]:
-    """Land files of a dataset as its `drops` say, register and announce them; return what was landed."""
-    from dataclasses import replace
-
+    """Land files of one dataset, as drops unless told otherwise; `source_url` is recorded instead of the file, if given."""
     from shared.adapters.s3 import open_s3
 
-    contract = catalog[dataset]
-    landings = [_landing(contract, path, _disposition(contract, False, False), None) for path in files]
-    if source_url:
-        landings = [replace(landing, source_url=source_url) for landing in landings]
+    wanted = disposition or contract.drops.write_disposition
+    landings = [_landing(contract, path, wanted, moment, source_url or path.resolve().as_uri()) for path in files]
     return _land_all(stack, catalog, open_s3(stack.settings), landings)
 
 
@@ -120,10 +120,12 @@ def _disposition(contract: "Dataset", is_snapshot: bool, is_merge: bool) -> "Dis
     return "merge" if is_merge else contract.drops.write_disposition
 
 
-def _landing(contract: "Dataset", path: Path, disposition: "Disposition", moment: datetime | None) -> "Landing":
+def _landing(
+    contract: "Dataset", path: Path, disposition: "Disposition", moment: datetime | None, source_url: str
+) -> "Landing":
     from shared.landing import Landing
 
-    return Landing(contract, path, path.name, disposition, path.resolve().as_uri(), moment)
+    return Landing(contract, path, path.name, disposition, source_url, moment)
 
 
 def _land_all(

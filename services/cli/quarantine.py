@@ -30,7 +30,8 @@ def list_rows(
     dataset: Annotated[str | None, typer.Argument(help="Only this dataset's.", metavar="[DATASET]")] = None,
     rule: Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only rows that broke this rule.")] = None,
     object_key: Annotated[
-        str | None, typer.Option("--object", metavar="KEY", help="Only this object's: its id, or its key (%% matches).")
+        str | None,
+        typer.Option("--object", metavar="KEY", help="Only this object's: its id, or its key (% is any text)."),
     ] = None,
     status: Annotated[
         Literal["open", "replayed", "superseded", "discarded", "all"], typer.Option("--status", help="Which ones.")

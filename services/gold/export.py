@@ -78,15 +78,16 @@ def write_parquet(session: Session, model: Model, folder: Path) -> Path:
     schema = pa.schema([(c.name, _ARROW_TYPES[c.type]) for c in model.columns])
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         if text.stat().st_size:
-            for batch in _batches(text, schema):
+            for batch in batches(text, schema):
                 writer.write_batch(batch)
     return target
 
 
-def _batches(text: Path, schema: pa.Schema) -> pacsv.CSVStreamingReader:
+def batches(text: Path, schema: pa.Schema, block_bytes: int = BLOCK_BYTES) -> pacsv.CSVStreamingReader:
+    """Return the batches of a file that COPY wrote as CSV without a header; no row may be larger than a block."""
     return pacsv.open_csv(
         text,
-        pacsv.ReadOptions(column_names=schema.names, block_size=BLOCK_BYTES, use_threads=False),
+        pacsv.ReadOptions(column_names=schema.names, block_size=block_bytes, use_threads=False),
         pacsv.ParseOptions(newlines_in_values=True),
         pacsv.ConvertOptions(
             column_types=schema,

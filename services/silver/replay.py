@@ -60,7 +60,7 @@ def read_kept(
         checker = Checker(dataset, sql)
         for start in range(0, len(rows), settings.batch_rows_max):
             part = rows[start : start + settings.batch_rows_max]
-            together = _together(dataset, [_read(dataset, settings, header, row) for row in part])
+            together = _together(dataset, [read_kept_row(dataset, settings, header, row) for row in part])
             for checked in checker.check(together):
                 decided = _is_decided(checked.good, later)
                 good.add(checked.good.filter(pa.array(~decided)))
@@ -103,7 +103,7 @@ def _is_decided(good: pa.RecordBatch, later: dict[bytes, int]) -> "np.ndarray[tu
     return np.array([later.get(key, -1) > line for key, line in zip(keys, lines, strict=True)], bool)
 
 
-def _read(dataset: Dataset, settings: Settings, header: Sequence[str] | None, row: Kept) -> Records:
+def read_kept_row(dataset: Dataset, settings: Settings, header: Sequence[str] | None, row: Kept) -> Records:
     """Read one kept row as a file of its own, under its own line number."""
     try:
         content = _file(dataset.format, header or (), row.raw).encode()

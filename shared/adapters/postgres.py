@@ -33,6 +33,7 @@ _SESSION_OPTIONS = " ".join(
 _PASSING_CLASSES = ("08", "53", "57", "58")  # connection, resources, operator intervention, system error
 _PASSING = ("40001", "40P01", "55P03", "25P03")  # serialization, deadlock, lock timeout, idle transaction ended
 COPY_CHUNK_BYTES = 1 << 20
+StatementRefused = psycopg2.Error  # the driver's own error, for who shows it to the person that wrote the statement
 
 
 @contextmanager

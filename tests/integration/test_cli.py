@@ -234,3 +234,38 @@ def test_run_starts_a_stack_of_its_own_and_stops_it(tmp_path: Path):
     assert {one["status"] for one in result["objects"]} == {"done"}
     assert not is_running(alone.data_dir)
     shutil.rmtree(alone.data_dir, ignore_errors=True)
+
+
+def test_a_table_is_exported_and_what_was_set_aside_is_mended_and_goes_in(medallion: Medallion):
+    folder = medallion.folder
+    lines = ["Station;Day;Rain (mm);Observer", *(f"Mend{n};01.05.2026;{n}.5;=n{n}@example.org" for n in range(40))]
+    (folder / "to-mend.csv").write_text("\n".join([*lines, "Mend40;02.05.2026;4,5;@obi", ""]), encoding="utf-8")
+    medallion("land", "rainfall", str(folder / "to-mend.csv"))
+    medallion("settle")
+    chosen = ("--where", "station LIKE 'Mend%'", "--columns", "station,millimetres,observer_email")
+    shown = medallion("export", "rainfall", *chosen)
+    assert shown.splitlines()[:2] == ["station,millimetres,observer_email", "Mend0,0.5000,'=n0@example.org"]
+    raw = medallion.done("export", "rainfall", *chosen, "--raw", "--format", "jsonl").stdout.splitlines()
+    assert (len(raw), json.loads(raw[0])["observer_email"]) == (40, "=n0@example.org")
+    assert "name a file with --output" in medallion("export", "rainfall", "--format", "parquet", status=2)
+    assert "does not exist" in medallion("export", "rainfall", "--where", "nope = 1", status=2)
+    assert "1 row in" in medallion(
+        "quarantine", "export", "rainfall", "--object", "%to-mend.csv", "--output", str(folder / "sheet.csv")
+    )
+    sheet = (folder / "sheet.csv").read_text(encoding="utf-8")
+    assert sheet.splitlines()[1].startswith('Mend40,02.05.2026,"4,5",\'@obi,')
+    (folder / "sheet.csv").write_text(sheet.replace('"4,5"', "4.5"), encoding="utf-8")
+    (landed,) = medallion.json("quarantine", "mend", "rainfall", str(folder / "sheet.csv"))
+    medallion("settle")
+    mended = medallion("export", "rainfall", "--raw", "--where", "station = 'Mend40'", "--columns", "observer_email")
+    assert mended.splitlines() == ["observer_email", "@obi"]
+    assert medallion.json("quarantine", "list", "rainfall", "--object", "%to-mend.csv") == []
+    assert [run["outcome"] for run in medallion.json("runs") if run["object_id"] == landed["object_id"]] == ["done"]
+
+
+def test_docs_are_written_without_a_stack(tmp_path: Path):
+    arguments = ["docs", "--output", str(tmp_path / "docs")]
+    subprocess.run([sys.executable, "-m", "services.cli", *arguments], check=True, timeout=120, cwd=ROOT)
+    assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == [
+        "asyncapi.yaml", "dataset.schema.json", "datasets", "index.html", "index.md", "models",
+    ]  # fmt: skip

@@ -40,7 +40,7 @@ def land_sample(
             prepare(stack.settings)
         catalog = load_catalog(settings.dataset_dir)
         with errors().status(f"Loading {sample.name} …"):
-            landed = land_files(stack, catalog, name, [sample.delivered], sample.url)[0]
+            landed = land_files(stack, catalog, catalog[name], [sample.delivered], source_url=sample.url)[0]
             began = time.monotonic()
             wait_until_settled(stack, timeout_seconds, [name], lambda _: tick())
         return _outcome(stack, landed["object_id"]) | {"seconds": round(time.monotonic() - began, 3)}
