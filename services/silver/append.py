@@ -11,6 +11,8 @@ from services.silver.touched import Touched
 from services.silver.write import clean_batch, write_clean, write_quarantine, write_raw
 
 _SAME_KEY = "bucket = %s AND object_key = %s AND object_id <> %s"
+# Whether a version counts for its key; its status will not do: it is that of its first completion.
+_VALID = "completed_as IN ('done', 'superseded') AND NOT is_withdrawn"
 
 
 def merge_append(job: Job) -> Touched:
@@ -20,7 +22,7 @@ def merge_append(job: Job) -> Touched:
     job.counts.read, job.counts.discarded = job.file.tally.rows_read, job.file.tally.rows_discarded
     job.counts.quarantined = job.file.tally.rows_bad + job.file.tally.rows_orphaned
     is_superseded = job.session.rows(
-        f"SELECT EXISTS (SELECT FROM bronze.ingestion_metadata WHERE {_SAME_KEY} AND status = 'done' AND version > %s)",
+        f"SELECT EXISTS (SELECT FROM bronze.ingestion_metadata WHERE {_SAME_KEY} AND {_VALID} AND version > %s)",
         (job.obj.bucket, job.obj.object_key, job.obj.object_id, job.obj.version),
     )[0][0]
     if is_superseded:

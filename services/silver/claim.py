@@ -98,7 +98,7 @@ def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worke
             started_at = clock_timestamp(), finished_at = NULL
         WHERE object_id = %s
         RETURNING object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at,
-                  version, write_disposition, attempts, epoch, is_approved, request
+                  version, write_disposition, attempts, epoch, is_approved, request, is_withdrawn
         """,
         (worker_id, object_id),
     )[0]
@@ -124,7 +124,7 @@ def finish(
         """
         UPDATE bronze.ingestion_metadata SET
             status = coalesce(completed_as, %(status)s), completed_as = coalesce(completed_as, %(status)s),
-            request = NULL, error_message = NULL, finished_at = clock_timestamp(),
+            request = NULL, is_withdrawn = false, error_message = NULL, finished_at = clock_timestamp(),
             content_sha256 = coalesce(content_sha256, %(sha256)s), file_header = coalesce(file_header, %(header)s),
             rows_read = coalesce(rows_read, %(read)s), rows_inserted = coalesce(rows_inserted, %(inserted)s),
             rows_updated = coalesce(rows_updated, %(updated)s), rows_unchanged = coalesce(rows_unchanged, %(unchanged)s),
@@ -153,7 +153,8 @@ def finish(
 def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> None:
     """Record a verdict that changes no data (rejected, held, ignored, or registered again to be retried); commits.
 
-    An object that once came to its end keeps that status when a later pass over it fails.
+    An object that once came to its end keeps that status when a later pass over it fails, and a withdrawn one that was to
+    be taken in again stays withdrawn.
     """
     given_back = 1 if status == "registered" else 0
     if status not in ("registered", "failed"):
@@ -162,13 +163,14 @@ def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> 
     session.execute(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = CASE WHEN %s = 'registered' THEN 'registered' ELSE coalesce(completed_as, %s) END,
+        SET status = CASE WHEN %s = 'registered' THEN 'registered'
+                          WHEN is_withdrawn AND %s <> 'failed' THEN 'ignored' ELSE coalesce(completed_as, %s) END,
             error_message = %s, attempts = attempts - %s,
             request = CASE WHEN %s = 'registered' THEN request END,
             finished_at = CASE WHEN %s = 'registered' THEN NULL ELSE clock_timestamp() END
         WHERE object_id = %s AND epoch = %s AND status = 'processing'
         """,
-        (status, status, reason, given_back, status, status, obj.object_id, obj.epoch),
+        (status, status, status, reason, given_back, status, status, obj.object_id, obj.epoch),
     )
     session.commit()
 

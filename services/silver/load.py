@@ -150,7 +150,7 @@ def merge_object(
         close_passed(job)
     find_shared_values(job)
     _log_quality(job)
-    freed = free_orphans(job)
+    freed = free_orphans(session, dataset)
     finish(session, obj, status, job.counts, _score(job.file), file)
     return Merged(status, job.counts, change_set_id, job, tuple(freed))
 

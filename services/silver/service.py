@@ -18,7 +18,7 @@ from services.silver.claim import Claim, claim, conclude, release
 from services.silver.job import FileRead, ObjectVersion
 from services.silver.load import merge_object, read_object
 from services.silver.merge import Held
-from services.silver.removal import note_removal
+from services.silver.removal import needing_no_bytes, note_removal
 from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept
 from services.silver.runs import Run, measure_run, record_run, rows_said
@@ -26,6 +26,7 @@ from services.silver.scratch import Scratch
 from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
 from services.silver.withdraw import NotWithdrawn, withdraw
 from services.silver.write import keep_statistics
+from shared.announce import announce
 from shared.catalog import Catalog
 from shared.dataset import Dataset
 from shared.deadletters import bury
@@ -115,6 +116,8 @@ class SilverService:
         if ref.is_removal:
             note_removal(session, self._store, ref)
             return
+        for waiting in needing_no_bytes(session, ref):
+            self.process(session, waiting)
         found = register(session, self._store, self._catalog, ref, "event")
         if found is None:
             log.info("Under an announced key there is nothing to load.", extra={"action": "gone", "key": ref.key})
@@ -206,14 +209,15 @@ class SilverService:
                 f"no dataset is called {obj.dataset!r} any more; restore config/datasets/{obj.dataset}.yaml"
             )
         started_at, clock = database_now(session), time.perf_counter()
-        if dataset.skip_superseded and is_superseded(session, obj):
+        if obj.request == "withdraw":
+            session.commit()
+            return self._withdraw(session, dataset, obj, started_at)
+        if dataset.skip_superseded and not obj.is_withdrawn and is_superseded(session, obj):
             reason = "a newer snapshot is applied, and skip_superseded says not to read older ones"
             record_run(session, Run(obj, self._worker.worker_id, "superseded", reason, None, None, None, started_at))
             conclude(session, obj, "superseded", reason)
             return "superseded"
         session.commit()
-        if obj.request == "withdraw":
-            return self._withdraw(session, dataset, obj, started_at)
         try:
             run = self._pass(session, dataset, obj, started_at, clock, may_repeat=True)
         except NoRepeat:
@@ -232,9 +236,11 @@ class SilverService:
     def _withdraw(self, session: Session, dataset: Dataset, obj: ObjectVersion, started_at: datetime) -> str:
         """Rebuild the dataset without an object, commit, announce."""
         models = self._gold_models
-        withdraw(session, self._store, dataset, obj, self._settings, self._sql, self._scratch, models)
+        due = withdraw(session, self._store, dataset, obj, self._settings, self._sql, self._scratch, models)
         record_run(session, Run(obj, self._worker.worker_id, "withdrawn", None, None, None, None, started_at))
         session.commit()
+        for ref in due:
+            announce(session, self._bus, ref)
         self._announcer.repeat(session, obj.object_id)
         return "ignored"
 
