@@ -15,6 +15,7 @@ from typing import Protocol
 from services.silver.announce import Announcer
 from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
+from services.silver.deaths import WorkersDied, give_back
 from services.silver.job import FileRead, ObjectVersion
 from services.silver.load import merge_object, read_object
 from services.silver.merge import Held
@@ -87,6 +88,7 @@ class SilverService:
         self._catalog, self._settings, self._worker = catalog, settings, worker
         self._gold_models, self._metrics = gold_models, metrics
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
+        self._broken_off: set[uuid.UUID] = set()  # objects whose attempt ended with the session, and not with us
         self._sql = BatchSql()
         self._own = Scratch(settings.data_dir / "scratch")
         self._scratch = self._own.folder
@@ -134,6 +136,9 @@ class SilverService:
 
     def process(self, session: Session, object_id: uuid.UUID) -> str | None:
         """Take one object through silver; return its status, None if it is finished or another worker's."""
+        if self._broken_off:
+            give_back(session, self._broken_off, self._worker.worker_id)
+            self._broken_off.clear()
         # Said before the claim: a worker frozen right after it must be known as the lock's holder.
         self._worker.working_on(object_id, session.backend_pid)
         try:
@@ -145,8 +150,12 @@ class SilverService:
             if status in ("done", "superseded"):
                 self._brake.succeeded()
             return status
+        except WorkersDied as death:
+            self._keep_deaths(session, death)
+            return "failed"
         except Unavailable:
             session.rollback()
+            self._broken_off.add(object_id)
             raise
         finally:
             self._worker.working_on(None, None)
@@ -201,6 +210,14 @@ class SilverService:
         log.exception(
             "An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key}
         )
+
+    def _keep_deaths(self, session: Session, death: WorkersDied) -> None:
+        """Write a dead letter for an object that one worker after the other died on, and commit that it failed."""
+        payload = death.ref.model_dump_json().encode()
+        bury(session, self._bus, BRONZE_READY, payload, death, death.dataset, death.object_id, death.evidence)
+        self._metrics.count(DEAD_LETTERS, BRONZE_READY)
+        self._metrics.count(OBJECTS, death.dataset, "failed")
+        log.error("An object's workers died.", extra={"action": "failed", "key": death.ref.key})
 
     def _read_and_merge(self, session: Session, held: Claim) -> str:
         obj, dataset = held.obj, self._catalog.datasets.get(held.obj.dataset)
