@@ -9,6 +9,7 @@ from services.cli import (
     gold,
     history,
     landing,
+    prune,
     quarantine,
     replay,
     run,
@@ -44,6 +45,7 @@ app.command("approve", rich_help_panel=_WORK)(again.approve)
 app.command("withdraw", rich_help_panel=_WORK)(again.withdraw)
 app.command("backfill", rich_help_panel=_WORK)(again.backfill)
 app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
+app.command("prune", rich_help_panel=_WORK)(prune.prune)
 app.command("status", rich_help_panel=_LOOK)(status.status)
 app.command("runs", rich_help_panel=_LOOK)(history.runs)
 app.command("explain", rich_help_panel=_LOOK)(explain.explain)
