@@ -173,13 +173,13 @@ def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> 
         """
         UPDATE bronze.ingestion_metadata
         SET status = CASE WHEN %s = 'registered' THEN 'registered'
-                          WHEN is_withdrawn AND %s <> 'failed' THEN 'ignored' ELSE coalesce(completed_as, %s) END,
+                          WHEN is_withdrawn THEN 'ignored' ELSE coalesce(completed_as, %s) END,
             error_message = %s, attempts = attempts - %s,
             request = CASE WHEN %s = 'registered' THEN request END,
             finished_at = CASE WHEN %s = 'registered' THEN NULL ELSE clock_timestamp() END
         WHERE object_id = %s AND epoch = %s AND status = 'processing'
         """,
-        (status, status, status, reason, given_back, status, status, obj.object_id, obj.epoch),
+        (status, status, reason, given_back, status, status, obj.object_id, obj.epoch),
     )
     session.commit()
 

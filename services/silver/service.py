@@ -24,7 +24,7 @@ from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept
 from services.silver.runs import Run, measure_run, record_run, rows_said
 from services.silver.scratch import Scratch
-from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
+from services.silver.state import is_superseded, older_registered_snapshots, wait_for_older_snapshots
 from services.silver.withdraw import NotWithdrawn, withdraw
 from services.silver.write import keep_statistics
 from shared.announce import announce
@@ -173,15 +173,8 @@ class SilverService:
             reason = "deleted before it was read" if isinstance(verdict, ObjectGone) else str(verdict)
             record_run(session, Run(obj, self._worker.worker_id, status, reason, None, None, None, started))
             conclude(session, obj, status, reason)
-            log.warning(
-                "An object was not loaded.",
-                extra={
-                    "action": status,
-                    "dataset": obj.dataset,
-                    "object_id": obj.object_id,
-                    "reason": reason,
-                },
-            )
+            fields = {"action": status, "dataset": obj.dataset, "object_id": obj.object_id, "reason": reason}
+            log.warning("An object was not loaded.", extra=fields)
             return status
         except ClaimLost as error:
             session.rollback()
@@ -303,16 +296,5 @@ class SilverService:
         return read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch, repeats)
 
     def _let_older_snapshots_go_first(self, session: Session, obj: ObjectVersion) -> None:
-        """Wait a while for older snapshots that other workers hold, so that history is written in order.
-
-        The end state does not depend on it: a snapshot that comes late is superseded with the same result.
-        """
-        if not obj.is_snapshot:
-            return
-        deadline = time.monotonic() + self._settings.snapshot_order_wait_seconds
-        while time.monotonic() < deadline:
-            older = older_unfinished_snapshot(session, obj)
-            session.commit()
-            if older is None or older[1] == "registered":
-                return
-            time.sleep(0.05)
+        if obj.is_snapshot:
+            wait_for_older_snapshots(session, obj, self._settings.snapshot_order_wait_seconds)

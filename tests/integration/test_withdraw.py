@@ -14,6 +14,7 @@ from services.silver.write import write_raw
 from shared import requests
 from shared.errors import ConfigurationError
 from shared.events import bronze_ready, read_bronze_ready
+from shared.ledger import close_deleted
 from shared.settings import BRONZE_READY
 from tests.integration.test_order import BAD, CONTRACT, DAYS, File, files_, fold, state_of, windows
 from tests.pipeline import DAY_ZERO, Pipeline
@@ -143,7 +144,7 @@ def test_what_is_left_of_appended_files_is_the_newest_version_of_each(pipeline_w
         Appended, st.sampled_from("ab"), st.lists(st.sampled_from(["1", "2", BAD]), max_size=3).map(tuple)
     )
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(st.lists(file_, min_size=1, max_size=5), st.randoms(use_true_random=False))
     def check(files: list[Appended], rng: random.Random) -> None:
         pipeline.reset()
@@ -288,6 +289,25 @@ def test_what_cannot_be_taken_in_again_stays_withdrawn(counts: Pipeline) -> None
     assert (after["status"], after["is_withdrawn"], after["request"]) == ("ignored", True, None)
     assert after["error_message"] == "deleted before it was read"
     assert counts.rows("SELECT total FROM silver.clean_counts ORDER BY day") == [(1,), (7,)]
+
+
+def test_what_meets_a_bug_or_is_found_gone_while_it_is_taken_in_again_stays_withdrawn(
+    counts: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = counts.land("counts", FIRST.content, day=0)
+    counts.process(wrong)
+    withdraw(counts, wrong)
+    requests.take_in_again(counts.session, wrong)
+    with monkeypatch.context() as patched:
+        patched.setattr("services.silver.load.merge_keyed", lambda job: 1 / 0)
+        assert counts.silver.process(counts.session, wrong) == "failed"
+    assert (counts.ledger(wrong)["status"], counts.ledger(wrong)["is_withdrawn"]) == ("ignored", True)
+    counts.session.execute("DELETE FROM bronze.dead_letters")
+    requests.take_in_again(counts.session, wrong)
+    assert close_deleted(counts.session, wrong)  # as the sweep does
+    assert (counts.ledger(wrong)["status"], counts.ledger(wrong)["is_withdrawn"]) == ("ignored", True)
+    take_in_again(counts, wrong)
+    assert counts.rows("SELECT count(*) FROM silver.clean_counts") == [(2,)]
 
 
 def test_a_request_to_take_it_in_again_can_be_withdrawn(counts: Pipeline) -> None:
