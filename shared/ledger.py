@@ -127,14 +127,14 @@ def register_known(
 def close_deleted(session: Session, object_id: uuid.UUID) -> bool:
     """Set an object aside whose bytes are gone; returns whether it was still waiting.
 
-    One that came to its end before and was to be gone through again keeps that end. A replay needs no bytes, nor does a
-    withdrawal.
+    One that came to its end before and was to be gone through again keeps that end, and a withdrawn one that was to be taken
+    in again stays withdrawn. A replay needs no bytes, nor does a withdrawal.
     """
     closed = session.execute(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = coalesce(completed_as, 'ignored'), request = NULL, error_message = %s,
-            finished_at = clock_timestamp()
+        SET status = CASE WHEN is_withdrawn THEN 'ignored' ELSE coalesce(completed_as, 'ignored') END,
+            request = NULL, error_message = %s, finished_at = clock_timestamp()
         WHERE object_id = %s AND status IN ('registered', 'held', 'failed')
           AND coalesce(request, 'backfill') = 'backfill'
         """,

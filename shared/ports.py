@@ -66,6 +66,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def remove(self, bucket: str, key: str, version_id: str = "") -> None:
+        """Remove a version, or what an unversioned bucket has under the key; one that is gone already is no error."""
+        ...
+
     def versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List all versions under a prefix by key, newest first within a key, delete markers among them.
 

@@ -11,7 +11,7 @@ from shared.errors import ConfigurationError
 from shared.events import ObjectRef
 from shared.ports import Session
 
-WITHDRAWN_UNREAD = "withdrawn before it took effect; `medallion withdraw --undo` takes it in again"
+WITHDRAWN_UNREAD = "withdrawn while it had no part in silver; `medallion withdraw --undo` takes it in again"
 
 
 def backfill(session: Session, dataset: str, since: datetime | None = None) -> list[ObjectRef]:
@@ -56,12 +56,14 @@ def withdraw(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
     found = session.rows(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = CASE WHEN completed_as IS NULL THEN 'ignored' ELSE 'registered' END,
-            request = CASE WHEN completed_as IS NOT NULL THEN 'withdraw' END,
-            is_withdrawn = completed_as IS NULL, attempts = 0, epoch = epoch + 1,
-            error_message = CASE WHEN completed_as IS NULL THEN %s END,
-            finished_at = CASE WHEN completed_as IS NULL THEN clock_timestamp() END
-        WHERE object_id = %s AND NOT is_withdrawn AND dataset IS NOT NULL
+        SET status = CASE WHEN has_part THEN 'registered' ELSE 'ignored' END,
+            request = CASE WHEN has_part THEN 'withdraw' END,
+            is_withdrawn = NOT has_part, attempts = 0, epoch = epoch + 1,
+            error_message = CASE WHEN NOT has_part THEN %s END,
+            finished_at = CASE WHEN NOT has_part THEN clock_timestamp() END
+        FROM (SELECT object_id AS id, completed_as IS NOT NULL AND NOT is_withdrawn AS has_part
+              FROM bronze.ingestion_metadata WHERE object_id = %s FOR UPDATE) AS found
+        WHERE object_id = found.id AND dataset IS NOT NULL
           AND status IN ('done', 'superseded', 'registered', 'held', 'failed', 'rejected')
         RETURNING bucket, object_key, version_id, request
         """,
@@ -74,14 +76,17 @@ def withdraw(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
 
 
 def take_in_again(session: Session, object_id: uuid.UUID) -> list[ObjectRef]:
-    """Undo a withdrawal: the object is loaded again, by its own version; commits. Raises ConfigurationError."""
+    """Undo a withdrawal: the object is loaded again, by its own version; commits. Raises ConfigurationError.
+
+    One that took effect before stays withdrawn until that pass has committed.
+    """
     refs = _requested(
         session,
         """
         UPDATE bronze.ingestion_metadata
         SET status = 'registered', request = CASE WHEN completed_as IS NOT NULL THEN 'backfill' END,
-            is_withdrawn = false, is_approved = true, attempts = 0, epoch = epoch + 1, error_message = NULL,
-            finished_at = NULL
+            is_withdrawn = completed_as IS NOT NULL, is_approved = true, attempts = 0, epoch = epoch + 1,
+            error_message = NULL, finished_at = NULL
         WHERE object_id = %s AND is_withdrawn AND status = 'ignored'
         RETURNING version, bucket, object_key, version_id
         """,
@@ -99,7 +104,8 @@ def _state_of(session: Session, object_id: uuid.UUID) -> str:
     session.commit()
     if not found:
         return "the ledger does not know it"
-    return "it is withdrawn already" if found[0][1] else f"it is {found[0][0]}"
+    status, is_withdrawn = found[0]
+    return "it is withdrawn already" if is_withdrawn and status == "ignored" else f"it is {status}"
 
 
 def try_again(session: Session, object_ids: Sequence[uuid.UUID]) -> list[ObjectRef]:

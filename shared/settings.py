@@ -207,6 +207,37 @@ class Settings(BaseSettings):
         description="Least pause between two refreshes of a materialized view: a burst of loads is one refresh.",
     )
 
+    # Retention, applied by `medallion prune`.
+    keep_raw_history_days: float = Field(
+        365, ge=0, description="Raw rows that no live row came from go after so long; 0, here and below: never."
+    )
+    keep_closed_quarantine_days: float = Field(
+        90, ge=0, description="Quarantined rows that newer data closed or a replay let through go after so long."
+    )
+    keep_runs_days: float = Field(
+        180, ge=0, description="Passes over objects go after so long; `v_pipeline_performance` reaches as far back."
+    )
+    keep_polls_days: float = Field(
+        30, ge=0, description="Polls go after so long, except those that the next ones build on."
+    )
+    keep_change_sets_days: float = Field(
+        30, ge=0, description="Change sets that gold has taken in and that were exported go after so long."
+    )
+    keep_dead_letters_days: float = Field(
+        90, ge=0, description="Replayed dead letters, lifted stops and the deaths of workers go after so long."
+    )
+    keep_quality_logs_days: float = Field(
+        180, ge=0, description="Results of rules and audits go after so long, except each check's newest."
+    )
+    keep_refreshes_days: float = Field(
+        30, ge=0, description="The record of gold's refreshes goes after so long, except each model's newest."
+    )
+    keep_workers_days: float = Field(7, ge=0, description="Workers that stopped or fell silent are forgotten after it.")
+    keep_lake_files_days: float = Field(
+        90, ge=0, description="Change files in silver-layer, and snapshots of models that are gone, go after so long."
+    )
+    prune_batch_rows_max: int = Field(50_000, ge=1, description="Rows that `prune` removes in one transaction.")
+
     @classmethod
     def settings_customise_sources(
         cls,

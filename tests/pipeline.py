@@ -165,7 +165,7 @@ class Pipeline:
         tables = [d.raw_table for d in self.catalog.datasets.values()]
         tables += [d.clean_table for d in self.catalog.datasets.values()]
         self.session.execute(
-            "TRUNCATE bronze.ingestion_metadata, bronze.processing_runs, silver.datasets, silver.key_facts,"
+            "TRUNCATE bronze.ingestion_metadata, bronze.processing_runs, bronze.deaths, silver.datasets, silver.key_facts,"
             " silver.change_sets, gold.pending, silver.quarantine, silver.orphans, silver.data_quality_logs,"
             f" {', '.join(tables)}"
         )

@@ -12,6 +12,7 @@ from services.cli import (
     history,
     landing,
     mend,
+    prune,
     quality,
     quarantine,
     replay,
@@ -53,6 +54,7 @@ app.command("approve", rich_help_panel=_WORK)(again.approve)
 app.command("withdraw", rich_help_panel=_WORK)(again.withdraw)
 app.command("backfill", rich_help_panel=_WORK)(again.backfill)
 app.command("rebuild", rich_help_panel=_WORK)(gold.rebuild)
+app.command("prune", rich_help_panel=_WORK)(prune.prune)
 app.command("status", rich_help_panel=_LOOK)(status.status)
 app.command("runs", rich_help_panel=_LOOK)(history.runs)
 app.command("schema", rich_help_panel=_LOOK)(schema.schema)

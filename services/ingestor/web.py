@@ -14,9 +14,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_random_exponential
 
 from services.ingestor.sources import Fetched, NotModified, Previous, SourceFailed
+from services.ingestor.transfer import COMPRESSED, PLAIN, CutOff, body
 from shared.settings import Settings
 
-CHUNK_BYTES = 65_536
 REDIRECTS_MAX = 5
 FIRST_PAUSE_SECONDS = 0.5
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -94,6 +94,8 @@ def _attempt(request: Request, settings: Settings, target: Path, attempt: int) -
         raise SourceFailed(f"{request.url}: more than {REDIRECTS_MAX} redirects; correct source.url") from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise SourceFailed(f"{request.url}: {error}; correct source.url") from error
+    except CutOff as error:
+        raise _Passing(str(error)) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         raise _Passing(f"the connection failed ({type(error).__name__}: {error})") from error
 
@@ -134,9 +136,12 @@ def _check(response: requests.Response, request: Request, backoff_max_seconds: f
 def _download(response: requests.Response, request: Request, target: Path, deadline: float, attempt: int) -> Fetched:
     """Stream the body to disk; its length on the wire must be the announced one."""
     digest, size_bytes = hashlib.sha256(), 0
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in (*PLAIN, *COMPRESSED):
+        reason = f"{request.url}: it comes in Content-Encoding {encoding}, which nobody asked for; only gzip is known"
+        raise SourceFailed(reason, http_status=response.status_code)
     with target.open("wb") as file:
-        # read1 returns what has arrived: a source that drips a byte a second meets the deadline.
-        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        for chunk in body(response.raw, encoding):
             digest.update(chunk)
             size_bytes += file.write(chunk)
             if size_bytes > request.file_bytes_max:

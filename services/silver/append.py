@@ -12,6 +12,8 @@ from services.silver.touched import Touched
 from services.silver.write import clean_batch, write_clean, write_quarantine, write_raw
 
 _SAME_KEY = "bucket = %s AND object_key = %s AND object_id <> %s"
+# Whether a version counts for its key; its status will not do: it is that of its first completion.
+_VALID = "completed_as IN ('done', 'superseded') AND NOT is_withdrawn"
 
 
 def merge_append(job: Job) -> Touched:
@@ -44,10 +46,7 @@ def merge_append(job: Job) -> Touched:
 def _has_newer_version(job: Job) -> bool:
     """Say whether a newer version has taken effect, even if it is to be gone through again just now."""
     found: bool = job.session.rows(
-        f"""
-        SELECT EXISTS (SELECT FROM bronze.ingestion_metadata
-                       WHERE {_SAME_KEY} AND version > %s AND completed_as IN ('done', 'superseded') AND NOT is_withdrawn)
-        """,
+        f"SELECT EXISTS (SELECT FROM bronze.ingestion_metadata WHERE {_SAME_KEY} AND {_VALID} AND version > %s)",
         (job.obj.bucket, job.obj.object_key, job.obj.object_id, job.obj.version),
     )[0][0]
     return found

@@ -8,6 +8,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from services.silver.deaths import WorkersDied, died, is_death
 from services.silver.job import Counts, FileRead, ObjectVersion
 from services.silver.state import lock_key
 from shared.errors import ClaimLost
@@ -33,12 +34,16 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
     """Claim an object and commit; None when it is finished, held, failed for good, or another worker's.
 
     `attempts` is committed before any work, so that a worker's death counts. An object whose worker died
-    `attempts_max` times becomes failed.
+    `attempts_max` times becomes failed: raises WorkersDied, and the caller commits that with the evidence.
     """
     lock = lock_key(f"object:{object_id}")
     if not _is_taken(session, lock) and not _is_taken_over(session, settings, lock):
         return None
-    claimed = _claim_row(session, settings, object_id, worker_id)
+    try:
+        claimed = _claim_row(session, settings, object_id, worker_id)
+    except WorkersDied:
+        session.execute("SELECT pg_advisory_unlock(%s)", (lock,))
+        raise
     session.commit()
     if claimed is None:
         session.execute("SELECT pg_advisory_unlock(%s)", (lock,))
@@ -81,9 +86,13 @@ def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worke
     if not found or found[0][0] not in CLAIMABLE:
         return None
     status, attempts, is_future, landed_at = found[0]
-    if status == "processing" and attempts >= settings.attempts_max:
-        _mark(session, object_id, "failed", f"its worker died {attempts} times while processing it")
-        return None
+    is_given_back = status == "processing" and not is_death(session, object_id)
+    if status == "processing" and attempts - is_given_back >= settings.attempts_max:
+        _mark(
+            session, object_id, "failed",
+            f"its worker died {attempts} times while processing it; `medallion dead-letters list` leads to the evidence",
+        )  # fmt: skip
+        raise died(session, object_id)
     if is_future:
         _mark(
             session, object_id, "held",
@@ -94,13 +103,13 @@ def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worke
     row = session.rows(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = 'processing', attempts = attempts + 1, epoch = epoch + 1, worker_id = %s,
+        SET status = 'processing', attempts = attempts + %s, epoch = epoch + 1, worker_id = %s,
             started_at = clock_timestamp(), finished_at = NULL
         WHERE object_id = %s
         RETURNING object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at,
-                  version, write_disposition, attempts, epoch, is_approved, request
+                  version, write_disposition, attempts, epoch, is_approved, request, is_withdrawn
         """,
-        (worker_id, object_id),
+        (0 if is_given_back else 1, worker_id, object_id),
     )[0]
     return ObjectVersion(*row)
 
@@ -124,7 +133,7 @@ def finish(
         """
         UPDATE bronze.ingestion_metadata SET
             status = coalesce(completed_as, %(status)s), completed_as = coalesce(completed_as, %(status)s),
-            request = NULL, error_message = NULL, finished_at = clock_timestamp(),
+            request = NULL, is_withdrawn = false, error_message = NULL, finished_at = clock_timestamp(),
             content_sha256 = coalesce(content_sha256, %(sha256)s), file_header = coalesce(file_header, %(header)s),
             rows_read = coalesce(rows_read, %(read)s), rows_inserted = coalesce(rows_inserted, %(inserted)s),
             rows_updated = coalesce(rows_updated, %(updated)s), rows_unchanged = coalesce(rows_unchanged, %(unchanged)s),
@@ -153,8 +162,8 @@ def finish(
 def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> None:
     """Record a verdict that changes no data (rejected, held, ignored; failed or registered again to be retried); commits.
 
-    An object that once came to its end keeps that status when a later pass is refused. What was asked of it stays asked
-    until a pass comes to a verdict: a bug is none.
+    An object that once came to its end keeps that status when a later pass is refused, and a withdrawn one that was to be
+    taken in again stays withdrawn. What was asked of it stays asked until a pass comes to a verdict: a bug is none.
     """
     given_back = 1 if status == "registered" else 0
     is_open = status in ("registered", "failed")
@@ -164,7 +173,7 @@ def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> 
     session.execute(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = CASE WHEN %s THEN %s ELSE coalesce(completed_as, %s) END,
+        SET status = CASE WHEN %s THEN %s WHEN is_withdrawn THEN 'ignored' ELSE coalesce(completed_as, %s) END,
             error_message = %s, attempts = attempts - %s,
             request = CASE WHEN %s THEN request END,
             finished_at = CASE WHEN %s = 'registered' THEN NULL ELSE clock_timestamp() END

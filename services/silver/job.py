@@ -44,6 +44,7 @@ class ObjectVersion:
     epoch: int
     is_approved: bool
     request: str | None  # backfill, replay or withdraw; None for the first load and its retries
+    is_withdrawn: bool = False  # a person took it back; the pass at hand takes it in again
 
     @property
     def is_snapshot(self) -> bool:

@@ -158,7 +158,7 @@ def merge_object(
     _log_quality(job)
     if not is_superseded:
         judge_delivery(job)
-    freed = free_orphans(job)
+    freed = free_orphans(session, dataset)
     finish(session, obj, status, job.counts, _score(job.file), file)
     return Merged(status, job.counts, change_set_id, job, tuple(freed))
 

@@ -26,6 +26,7 @@ from services.silver.write import copy_rows
 from shared.dataset import Dataset
 from shared.ddl import postgres_type
 from shared.events import ObjectRef
+from shared.ports import Session
 from shared.rules import References, Rule
 
 _ORPHAN_COLUMNS = ("object_id", "line_number", "rule", "parent", "parent_key", "key_hash")
@@ -198,13 +199,12 @@ def _note(job: Job, part: pa.RecordBatch, one: Missing, places: list[int | None]
     tally.reasons.update(Counter({(name, one.references.of): count}))
 
 
-def free_orphans(job: Job) -> list[ObjectRef]:
+def free_orphans(session: Session, dataset: Dataset) -> list[ObjectRef]:
     """Ask for the objects to be gone through again whose orphans' parent is there now; return them, oldest first.
 
     Part of the transaction that brings the parent, and complete: no object that refers to this dataset is merged
     while its lock is held. An object that is on its way just now sees the parent itself.
     """
-    session, dataset = job.session, job.dataset
     if not session.rows("SELECT EXISTS (SELECT FROM silver.orphans WHERE parent = %s)", (dataset.name,))[0][0]:
         return []
     (key,) = dataset.primary_key

@@ -1,7 +1,9 @@
 """What the object store tells of removals: what was read stays, what was not is set aside at once."""
 
 import logging
+import uuid
 
+from services.silver.claim import CLAIMABLE
 from shared.errors import ObjectGone
 from shared.events import ObjectRef
 from shared.ledger import close_deleted
@@ -26,6 +28,22 @@ def note_removal(session: Session, store: ObjectStore, ref: ObjectRef) -> None:
         closed = sum(close_deleted(session, object_id) for (object_id,) in waiting)
     fields = {"action": "removal_noted", "key": ref.key, "version_id": ref.version_id, "closed": closed}
     log.info("An object was removed from the bucket.", extra=fields)
+
+
+def needing_no_bytes(session: Session, ref: ObjectRef) -> list[uuid.UUID]:
+    """Return the objects of an unversioned key that wait for what needs no bytes; commits.
+
+    Under the key there may lie another object by now, or none.
+    """
+    if ref.version_id:
+        return []
+    found = session.rows(
+        "SELECT object_id FROM bronze.ingestion_metadata WHERE bucket = %s AND object_key = %s AND version_id = ''"
+        " AND request IN ('withdraw', 'replay') AND status = ANY(%s) ORDER BY version",
+        (ref.bucket, ref.key, list(CLAIMABLE)),
+    )
+    session.commit()
+    return [object_id for (object_id,) in found]
 
 
 def _is_gone(store: ObjectStore, ref: ObjectRef) -> bool:

@@ -16,16 +16,18 @@ from services.silver.announce import Announcer
 from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
 from services.silver.columns import NoTable, expect_tables
+from services.silver.deaths import WorkersDied, give_back
 from services.silver.job import FileRead, Held, ObjectVersion
 from services.silver.load import merge_object, read_object
-from services.silver.removal import note_removal
+from services.silver.removal import needing_no_bytes, note_removal
 from services.silver.repeat import NoRepeat, can_repeat
 from services.silver.replay import as_merge, read_kept
 from services.silver.runs import Run, measure_run, record_run, rows_said
 from services.silver.scratch import Scratch
-from services.silver.state import is_superseded, older_registered_snapshots, older_unfinished_snapshot
+from services.silver.state import is_superseded, older_registered_snapshots, wait_for_older_snapshots
 from services.silver.withdraw import NotWithdrawn, withdraw
 from services.silver.write import keep_statistics
+from shared.announce import announce
 from shared.catalog import Catalog
 from shared.dataset import Dataset
 from shared.deadletters import bury
@@ -86,6 +88,7 @@ class SilverService:
         self._catalog, self._settings, self._worker = catalog, settings, worker
         self._gold_models, self._metrics = gold_models, metrics
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
+        self._broken_off: set[uuid.UUID] = set()  # objects whose attempt ended with the session, and not with us
         self._sql = BatchSql()
         self._own = Scratch(settings.data_dir / "scratch")
         self._scratch = self._own.folder
@@ -115,6 +118,8 @@ class SilverService:
         if ref.is_removal:
             note_removal(session, self._store, ref)
             return
+        for waiting in needing_no_bytes(session, ref):
+            self.process(session, waiting)
         found = register(session, self._store, self._catalog, ref, "event")
         if found is None:
             log.info("Under an announced key there is nothing to load.", extra={"action": "gone", "key": ref.key})
@@ -131,6 +136,9 @@ class SilverService:
 
     def process(self, session: Session, object_id: uuid.UUID) -> str | None:
         """Take one object through silver; return its status, None if it is finished or another worker's."""
+        if self._broken_off:
+            give_back(session, self._broken_off, self._worker.worker_id)
+            self._broken_off.clear()
         # Said before the claim: a worker frozen right after it must be known as the lock's holder.
         self._worker.working_on(object_id, session.backend_pid)
         try:
@@ -142,8 +150,12 @@ class SilverService:
             if status in ("done", "superseded"):
                 self._brake.succeeded()
             return status
+        except WorkersDied as death:
+            self._keep_deaths(session, death)
+            return "failed"
         except Unavailable:
             session.rollback()
+            self._broken_off.add(object_id)
             raise
         finally:
             self._worker.working_on(None, None)
@@ -163,15 +175,8 @@ class SilverService:
             reason = "deleted before it was read" if isinstance(verdict, ObjectGone) else str(verdict)
             record_run(session, Run(obj, self._worker.worker_id, status, reason, None, None, None, started))
             conclude(session, obj, status, reason)
-            log.warning(
-                "An object was not loaded.",
-                extra={
-                    "action": status,
-                    "dataset": obj.dataset,
-                    "object_id": obj.object_id,
-                    "reason": reason,
-                },
-            )
+            fields = {"action": status, "dataset": obj.dataset, "object_id": obj.object_id, "reason": reason}
+            log.warning("An object was not loaded.", extra=fields)
             return status
         except ClaimLost as error:
             session.rollback()
@@ -201,6 +206,14 @@ class SilverService:
             "An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key}
         )
 
+    def _keep_deaths(self, session: Session, death: WorkersDied) -> None:
+        """Write a dead letter for an object that one worker after the other died on, and commit that it failed."""
+        payload = death.ref.model_dump_json().encode()
+        bury(session, self._bus, BRONZE_READY, payload, death, death.dataset, death.object_id, death.evidence)
+        self._metrics.count(DEAD_LETTERS, BRONZE_READY)
+        self._metrics.count(OBJECTS, death.dataset, "failed")
+        log.error("An object's workers died.", extra={"action": "failed", "key": death.ref.key})
+
     def _read_and_merge(self, session: Session, held: Claim) -> str:
         obj, dataset = held.obj, self._catalog.datasets.get(held.obj.dataset)
         if dataset is None:
@@ -209,14 +222,15 @@ class SilverService:
             )
         started_at, clock = database_now(session), time.perf_counter()
         expect_tables(session, dataset, obj)
-        if dataset.skip_superseded and is_superseded(session, obj):
+        if obj.request == "withdraw":
+            session.commit()
+            return self._withdraw(session, dataset, obj, started_at)
+        if dataset.skip_superseded and not obj.is_withdrawn and is_superseded(session, obj):
             reason = "a newer snapshot is applied, and skip_superseded says not to read older ones"
             record_run(session, Run(obj, self._worker.worker_id, "superseded", reason, None, None, None, started_at))
             conclude(session, obj, "superseded", reason)
             return "superseded"
         session.commit()
-        if obj.request == "withdraw":
-            return self._withdraw(session, dataset, obj, started_at)
         try:
             run = self._pass(session, dataset, obj, started_at, clock, may_repeat=True)
         except NoRepeat:
@@ -235,9 +249,11 @@ class SilverService:
     def _withdraw(self, session: Session, dataset: Dataset, obj: ObjectVersion, started_at: datetime) -> str:
         """Rebuild the dataset without an object, commit, announce."""
         models = self._gold_models
-        withdraw(session, self._store, dataset, obj, self._settings, self._sql, self._scratch, models)
+        due = withdraw(session, self._store, dataset, obj, self._settings, self._sql, self._scratch, models)
         record_run(session, Run(obj, self._worker.worker_id, "withdrawn", None, None, None, None, started_at))
         session.commit()
+        for ref in due:
+            announce(session, self._bus, ref)
         self._announcer.repeat(session, obj.object_id)
         return "ignored"
 
@@ -283,16 +299,5 @@ class SilverService:
         return read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch, repeats)
 
     def _let_older_snapshots_go_first(self, session: Session, obj: ObjectVersion) -> None:
-        """Wait a while for older snapshots that other workers hold, so that history is written in order.
-
-        The end state does not depend on it: a snapshot that comes late is superseded with the same result.
-        """
-        if not obj.is_snapshot:
-            return
-        deadline = time.monotonic() + self._settings.snapshot_order_wait_seconds
-        while time.monotonic() < deadline:
-            older = older_unfinished_snapshot(session, obj)
-            session.commit()
-            if older is None or older[1] == "registered":
-                return
-            time.sleep(0.05)
+        if obj.is_snapshot:
+            wait_for_older_snapshots(session, obj, self._settings.snapshot_order_wait_seconds)

@@ -119,6 +119,20 @@ def has_new_day(job: Job) -> bool:
     return before is None or now.date() > before.date()
 
 
+def wait_for_older_snapshots(session: Session, obj: ObjectVersion, wait_seconds: float) -> None:
+    """Wait a while for older snapshots that other workers hold, so that history is written in order; commits.
+
+    The end state does not depend on it: a snapshot that comes late is superseded with the same result.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while time.monotonic() < deadline:
+        older = older_unfinished_snapshot(session, obj)
+        session.commit()
+        if older is None or older[1] == "registered":
+            return
+        time.sleep(_LOCK_POLL_SECONDS)
+
+
 def older_unfinished_snapshot(session: Session, obj: ObjectVersion) -> tuple[uuid.UUID, str] | None:
     """Return the oldest unfinished snapshot of the dataset that is older than the object, with its status."""
     rows = session.rows(

@@ -14,12 +14,15 @@ from services.silver.batchsql import BatchSql
 from services.silver.job import FileRead, Job, ObjectVersion
 from services.silver.load import lock_for, read_object, write_change_set
 from services.silver.merge import merge_keyed
-from services.silver.orphans import set_orphans_aside
+from services.silver.orphans import free_orphans, set_orphans_aside
+from services.silver.replay import close_passed
 from services.silver.state import load_state, save_state
 from shared.dataset import Dataset
 from shared.errors import ClaimLost, MedallionError, ObjectDamaged, ObjectGone, Rejected
+from shared.events import ObjectRef
 from shared.ports import ObjectStore, Session
 from shared.settings import Settings
+from shared.version import OLDEST
 
 log = logging.getLogger("silver")
 
@@ -39,8 +42,11 @@ def withdraw(
     sql: BatchSql,
     scratch: Path,
     gold_models: Callable[[str], Sequence[str]],
-) -> None:
+) -> list[ObjectRef]:
     """Rebuild the dataset without an object in the session's transaction, which the caller commits.
+
+    Returns the objects whose turn it is now, to be announced: snapshots that were passed over unread for this one, newest
+    first, and those of other datasets that have orphans of keys which are there now.
 
     Raises NotWithdrawn naming another object that is gone or that today's contract refuses, ClaimLost.
     """
@@ -59,22 +65,24 @@ def withdraw(
         _drop_temporary_tables(session)
     write_change_set(session, dataset, obj, gold_models(dataset.name))
     _conclude(session, obj)
+    due = [*_passed_over(session, dataset), *free_orphans(session, dataset)]
     fields = {"action": "withdrawn", "dataset": dataset.name, "object_id": obj.object_id, "objects_read": len(others)}
     log.info("An object was withdrawn.", extra=fields)
+    return due
 
 
 def _forget(session: Session, dataset: Dataset, obj: ObjectVersion) -> None:
-    """Empty what the fold makes; entries in quarantine that objects closed are open again until they close them."""
+    """Empty what the fold makes, and let the object be none of the valid ones.
+
+    Entries in quarantine stay: each object's pass opens its own anew, and newer ones close them again.
+    """
+    session.execute("UPDATE bronze.ingestion_metadata SET is_withdrawn = true WHERE object_id = %s", (obj.object_id,))
+    session.execute("DELETE FROM silver.orphans WHERE object_id = %s", (obj.object_id,))
     session.execute(f"DELETE FROM {dataset.clean_table}")
     session.execute("DELETE FROM silver.key_facts WHERE dataset = %s", (dataset.name,))
     session.execute("DELETE FROM silver.datasets WHERE dataset = %s", (dataset.name,))
     session.execute(
-        "UPDATE silver.quarantine SET status = 'open', closed_at = NULL"
-        " WHERE dataset = %s AND status = 'superseded' AND object_id <> %s",
-        (dataset.name, obj.object_id),
-    )
-    session.execute(
-        "UPDATE silver.quarantine SET status = 'discarded', closed_at = now() WHERE object_id = %s AND status = 'open'",
+        "UPDATE silver.quarantine SET status = 'superseded', closed_at = now() WHERE object_id = %s AND status = 'open'",
         (obj.object_id,),
     )
 
@@ -85,10 +93,10 @@ def _others(session: Session, obj: ObjectVersion) -> list[ObjectVersion]:
         SELECT object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at,
                version, write_disposition, attempts, epoch, true, 'backfill'
         FROM bronze.ingestion_metadata
-        WHERE dataset = %s AND object_id <> %s AND completed_as IN ('done', 'superseded') AND NOT is_withdrawn
+        WHERE dataset = %s AND completed_as IN ('done', 'superseded') AND NOT is_withdrawn
         ORDER BY version
         """,
-        (obj.dataset, obj.object_id),
+        (obj.dataset,),
     )
     return [ObjectVersion(*row) for row in rows]
 
@@ -96,12 +104,29 @@ def _others(session: Session, obj: ObjectVersion) -> list[ObjectVersion]:
 def _apply(
     session: Session, dataset: Dataset, obj: ObjectVersion, file: FileRead, settings: Settings, sql: BatchSql
 ) -> None:
-    """Merge an object as the newest so far; it was accepted once, so no guard holds it back."""
+    """Merge an object as the newest so far, as another pass over it would; it was accepted once, so no guard holds it."""
     job = Job(session, dataset, obj, file, load_state(session, dataset), settings, sql, is_refold=True)
     set_orphans_aside(job)
     merge = merge_append if dataset.is_append else merge_keyed
     merge(job)
     save_state(job, is_late=False)
+    close_passed(job)
+
+
+def _passed_over(session: Session, dataset: Dataset) -> list[ObjectRef]:
+    """Register again the snapshots that `skip_superseded` left unread and that nothing supersedes any more."""
+    found = session.rows(
+        """
+        UPDATE bronze.ingestion_metadata m
+        SET status = 'registered', error_message = NULL, finished_at = NULL, announced_at = NULL, attempts = 0,
+            epoch = epoch + 1
+        WHERE dataset = %(dataset)s AND status = 'superseded' AND completed_as IS NULL
+          AND version > coalesce((SELECT snapshot_version FROM silver.datasets WHERE dataset = %(dataset)s), %(oldest)s)
+        RETURNING version, bucket, object_key, version_id
+        """,
+        {"dataset": dataset.name, "oldest": OLDEST},
+    )
+    return [ObjectRef(bucket=row[1], key=row[2], version_id=row[3]) for row in sorted(found, reverse=True)]
 
 
 def _drop_temporary_tables(session: Session) -> None:
@@ -115,7 +140,7 @@ def _conclude(session: Session, obj: ObjectVersion) -> None:
     touched = session.execute(
         """
         UPDATE bronze.ingestion_metadata
-        SET status = 'ignored', is_withdrawn = true, request = NULL, error_message = %s, finished_at = clock_timestamp()
+        SET status = 'ignored', request = NULL, error_message = %s, finished_at = clock_timestamp()
         WHERE object_id = %s AND epoch = %s AND status = 'processing'
         """,
         (WITHDRAWN, obj.object_id, obj.epoch),

@@ -267,7 +267,10 @@ QUARANTINE_COLUMNS = (
 
 
 def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -> int:
-    """Keep bad rows whole, with their reasons; batches have BAD_SCHEMA. A backfill finds its rows there already."""
+    """Keep bad rows whole, with their reasons; batches have BAD_SCHEMA.
+
+    Another pass finds its rows there already and decides on them anew: only what a person discarded stays discarded.
+    """
     names = ", ".join(QUARANTINE_COLUMNS)
     job.session.execute(
         f"CREATE TEMP TABLE IF NOT EXISTS bad_rows ON COMMIT DROP AS SELECT {names} FROM silver.quarantine WITH NO DATA"
@@ -292,7 +295,10 @@ def write_quarantine(job: Job, batches: Iterator[pa.RecordBatch], status: str) -
     written = copy_rows(job.session, "bad_rows", QUARANTINE_COLUMNS, rows())
     job.session.execute(
         f"INSERT INTO silver.quarantine ({names}) SELECT {names} FROM bad_rows ON CONFLICT (object_id, line_number)"
-        " DO UPDATE SET reasons = excluded.reasons, key = excluded.key, key_hash = excluded.key_hash;"
+        " DO UPDATE SET reasons = excluded.reasons, key = excluded.key, key_hash = excluded.key_hash,"
+        " status = CASE WHEN quarantine.status = 'discarded' THEN 'discarded' ELSE excluded.status END,"
+        " closed_at = CASE WHEN quarantine.status = 'discarded' OR excluded.status <> 'open' THEN"
+        " coalesce(quarantine.closed_at, now()) END;"
         " TRUNCATE bad_rows"
     )
     return written

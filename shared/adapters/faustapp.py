@@ -19,7 +19,8 @@ FETCH_WAIT_MS = 20
 FETCH_BYTES_MAX = 65_536  # a partition's share of what waits in memory; events have about 500 bytes
 COMMIT_INTERVAL_SECONDS = 0.5
 # A message may take hours: the group membership rests on the heartbeats alone. A consumer that exceeds this does not come
-# back by itself: aiokafka 0.14 joins again once something is fetched, faust fetches again once it has joined.
+# back by itself: aiokafka 0.14 joins again once something is fetched, faust fetches again once it has joined. The watchdog
+# ends it then, and its successor gets what it could not acknowledge.
 POLL_INTERVAL_SECONDS_MAX = 86_400.0
 
 

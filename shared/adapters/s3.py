@@ -6,7 +6,7 @@ import hashlib
 import io
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +212,11 @@ class S3:
         if got_bytes != info.size_bytes:
             raise ObjectDamaged(f"{what}: {got_bytes} bytes arrived, {info.size_bytes} were stored")
         return digest.hexdigest()
+
+    def remove(self, bucket: str, key: str, version_id: str = "") -> None:
+        """Remove a version, or what an unversioned bucket has under the key; one that is gone already is no error."""
+        with suppress(ObjectGone), _translated(f"{bucket}/{key}"):
+            self._client.remove_object(bucket, key, version_id=version_id or None)
 
     def versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """List all versions under a prefix by key, newest first within a key, delete markers among them.

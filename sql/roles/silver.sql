@@ -3,7 +3,7 @@
 
 GRANT USAGE ON SCHEMA bronze, silver, gold TO medallion_silver;
 GRANT SELECT, INSERT, UPDATE ON bronze.ingestion_metadata, bronze.workers, bronze.dead_letters TO medallion_silver;
-GRANT SELECT, INSERT ON bronze.processing_runs, bronze.stops TO medallion_silver;
+GRANT SELECT, INSERT ON bronze.processing_runs, bronze.stops, bronze.deaths TO medallion_silver;
 GRANT SELECT, INSERT, UPDATE, DELETE ON silver.datasets, silver.key_facts, silver.quarantine, silver.orphans TO medallion_silver;
 GRANT SELECT, INSERT, UPDATE ON silver.change_sets TO medallion_silver;
 GRANT SELECT, INSERT ON silver.data_quality_logs TO medallion_silver;

@@ -69,6 +69,18 @@ def test_a_file_of_several_parts_arrives_whole(store: ObjectStore, bucket: str, 
     assert store.fetch(put, tmp_path / "copy") == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
+def test_what_is_removed_is_gone_and_removing_it_again_is_no_error(store: ObjectStore, bucket: str) -> None:
+    old = store.put_bytes(bucket, KEY, b"1", {})
+    kept = store.put_bytes(bucket, "covid/kept", b"2", {})
+
+    store.remove(bucket, KEY, old.version_id)
+    store.remove(bucket, KEY, old.version_id)
+
+    with pytest.raises(ObjectGone):
+        store.stat(bucket, KEY, old.version_id)
+    assert [info.key for info in store.versions(bucket)] == [kept.key]
+
+
 def test_an_empty_object_is_an_object(store: ObjectStore, bucket: str, tmp_path: Path) -> None:
     put = store.put_bytes(bucket, "covid/empty", b"", {})
 

@@ -198,3 +198,16 @@ def test_a_worker_that_meets_bug_after_bug_stops_until_it_is_told_to_go_on(medal
 )
 def test_errors_say_what_to_do(medallion: Medallion, arguments: tuple[str, ...], status: int, message: str):
     assert message in " ".join(medallion(*arguments, status=status).split())
+
+
+def test_prune_counts_first_and_then_forgets_what_is_old(medallion: Medallion):
+    land(medallion, rain("Cusco"))
+    medallion("settle")
+    execute(medallion, "UPDATE bronze.processing_runs SET finished_at = finished_at - interval '400 days'")
+    counted = medallion.json("prune", "--dry-run")
+    assert (counted["dry_run"], [one["kind"] for one in counted["kinds"] if one["count"]]) == (True, ["runs"])
+    assert "would go" in medallion("prune", "--dry-run")
+    removed = medallion.json("prune")
+    assert removed == {"dry_run": False, "kinds": counted["kinds"]}
+    assert [one["kind"] for one in medallion.json("prune")["kinds"] if one["count"]] == []
+    assert "Cusco" in medallion("explain", "clean_rainfall", "Cusco", "2026-05-01")

@@ -81,6 +81,20 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.05)
 
 
+def chunked(body: bytes, *, is_cut: bool) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Send a body of unannounced length in one chunk, with the chunk that ends it or without."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(body), body) + (b"" if is_cut else b"0\r\n\r\n"))
+
+    return answer
+
+
 @pytest.fixture
 def source() -> Iterator[Source]:
     source = Source()
@@ -229,6 +243,9 @@ def test_passing_troubles_are_outlasted(ingestor: Ingestor, source: Source, data
     [
         ([reply(503), reply(500), reply(502)], "HTTP 502 (after 3 attempts)"),
         ([reply(200, CSV, length=len(CSV) + 5)] * 3, "the connection failed|were announced"),
+        ([chunked(CSV, is_cut=True)] * 3, "the connection failed"),
+        ([reply(200, gzip.compress(CSV)[:-9], Content_Encoding="gzip")] * 3, "the compressed transfer is cut off"),
+        ([reply(200, CSV, Content_Encoding="br")], "only gzip is known"),
         ([drip] * 3, "slower than MEDALLION_HTTP_TOTAL_TIMEOUT_SECONDS"),
         ([reply(429, Retry_After="3600")], "to be asked again in 3600 s only"),
         ([reply(404)], "HTTP 404"),
@@ -238,7 +255,18 @@ def test_passing_troubles_are_outlasted(ingestor: Ingestor, source: Source, data
         ),
         ([reply(302, Location="/again")] * 7, "more than 5 redirects"),
     ],
-    ids=["500s", "cut", "drip", "long Retry-After", "404", "html", "redirect loop"],
+    ids=[
+        "500s",
+        "wrong length",
+        "chunks cut",
+        "compressed cut",
+        "unknown encoding",
+        "drip",
+        "long Retry-After",
+        "404",
+        "html",
+        "redirect loop",
+    ],
 )
 def test_what_is_not_whole_is_not_landed(
     ingestor: Ingestor,
@@ -256,6 +284,17 @@ def test_what_is_not_whole_is_not_landed(
     assert dataset.name in (result.error_message or "")
     assert ledger(ingestor) == []
     assert [poll[0] for poll in polls(ingestor)] == ["failed"]
+
+
+def test_a_body_of_unannounced_length_lands_when_its_end_is_said(
+    ingestor: Ingestor, source: Source, dataset: Dataset, store: S3, tmp_path: Path
+) -> None:
+    source.replies = [chunked(CSV, is_cut=False)]
+
+    [key] = ingestor.poll_once(dataset).object_keys
+
+    store.fetch(store.stat(BRONZE_BUCKET, key), tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == CSV
 
 
 def test_a_compressed_transfer_lands_the_file_itself(

@@ -19,11 +19,12 @@ from tests.pipeline import Pipeline
 LIMIT_SECONDS = 2
 # A consumer whose client falls silent on demand: it stays in the group, and its fetches never come back.
 _CONSUMER = """
-import asyncio, sys, time
-from shared.adapters import stream
+import asyncio, os, sys, time
+from shared.adapters import faustapp, stream
 from shared.settings import load_settings
 from shared.telemetry import configure_logging
 
+faustapp.POLL_INTERVAL_SECONDS_MAX = float(os.environ.get("POLL_SECONDS", faustapp.POLL_INTERVAL_SECONDS_MAX))
 apps = []
 new_app = stream.new_app
 def kept_app(*arguments):
@@ -52,13 +53,14 @@ sys.exit(stream.consume(
 class Consumer:
     """A consumer process, the lines it prints and what it logs."""
 
-    def __init__(self, stack: Stack, topic: str, *arguments: str) -> None:
+    def __init__(self, stack: Stack, topic: str, *arguments: str, **variables: str) -> None:
         environment = {
             **os.environ,
             **stack.endpoints,
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "MEDALLION_CONSUMER_SESSION_TIMEOUT_SECONDS": "3",
             "MEDALLION_WATCHDOG_SECONDS": str(LIMIT_SECONDS),
+            **variables,
         }
         command = [sys.executable, "-c", _CONSUMER, f"group-{topic}", topic, *arguments]
         self.process = subprocess.Popen(
@@ -101,8 +103,8 @@ def publish(stack: Stack, topic: str) -> Iterator[Callable[[str], None]]:
 def start(stack: Stack, topic: str) -> Iterator[Callable[..., Consumer]]:
     started: list[Consumer] = []
 
-    def begin(*arguments: str) -> Consumer:
-        started.append(Consumer(stack, topic, *arguments))
+    def begin(*arguments: str, **variables: str) -> Consumer:
+        started.append(Consumer(stack, topic, *arguments, **variables))
         return started[-1]
 
     yield begin
@@ -145,6 +147,22 @@ def test_a_consumer_that_is_busy_or_has_nothing_to_do_is_left_alone(
     consumer.expect(f"done sleep {2 * LIMIT_SECONDS}", "next", "done next")
     with pytest.raises(subprocess.TimeoutExpired):
         consumer.process.wait(2 * LIMIT_SECONDS)
+
+
+def test_a_consumer_that_the_broker_gave_up_for_not_polling_is_replaced_and_no_message_is_lost(
+    publish: Callable[[str], None], start: Callable[..., Consumer]
+) -> None:
+    # A client with messages in hand fetches no more, which is what counts as a poll.
+    texts = ["sleep 6", "1", "2", "3", "4"]
+    for text in texts:
+        publish(text)
+    slow = start(POLL_SECONDS="2")
+    slow.expect("sleep 6", "done sleep 6")
+    assert slow.process.wait(30) == 1
+    assert any("stands still although there is work" in line for line in slow.log)
+
+    # What it could not acknowledge comes again.
+    start().expect(*(line for text in texts for line in (text, f"done {text}")))
 
 
 def overdue(pipeline: Pipeline, service: str, after: float, idle: float) -> int:
