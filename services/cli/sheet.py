@@ -19,6 +19,7 @@ from shared.spreadsheet import escaped, unescaped
 # Columns beside the dataset's own: why a row was set aside and whence it came.
 BESIDE = ("_why", "_file", "_line", "_quarantine_id", "_raw")
 DELIMITERS = (",", ";", "\t")  # as spreadsheets save CSV, by country
+LINE_END = "\r\n"  # Python quotes a cell for the characters of it, and a bare \r would end a line for readers
 _CELL_CHARACTERS_MAX = 1 << 30  # Python's reader stops at 131,072 unless told
 
 
@@ -43,7 +44,7 @@ def _cells(dataset: Dataset, settings: Settings, header: Sequence[str] | None, r
 
 def _line(cells: Sequence[str], *, is_raw: bool) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(cells if is_raw else map(escaped, cells))
+    csv.writer(text, lineterminator=LINE_END).writerow(cells if is_raw else map(escaped, cells))
     return text.getvalue()
 
 
@@ -97,14 +98,14 @@ def _rows(dataset: Dataset, sheet: Path, file: TextIO) -> Iterator[list[str]]:
 
 def _csv_text(dataset: Dataset, declared: CsvFormat, rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
-    text.write("\n" * declared.skip_lines)
+    text.write(LINE_END * declared.skip_lines)
     writer = csv.writer(
         text,
         delimiter=declared.delimiter,
         quotechar=declared.quote,
         quoting=csv.QUOTE_MINIMAL if declared.quote else csv.QUOTE_NONE,
         escapechar=declared.escape,
-        lineterminator="\n",
+        lineterminator=LINE_END,
     )
     absent = "" if "" in declared.null_values else next(iter(declared.null_values), "")
     try:

@@ -60,7 +60,7 @@ def table(pipeline: Pipeline, columns: list[str] = COLUMNS) -> list[tuple[Any, .
 
 def notes(rows: list[tuple[Any, ...]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     return text.getvalue().encode()
@@ -224,11 +224,11 @@ limits: {{bad_rows_max_share: 1}}
     target = tmp_path / "people.out"
     with pytest.raises(ConfigurationError, match="row 3 still has its text in _raw alone"):
         write_mended(dataset, saved(";", {}), target)
-    assert write_mended(dataset, saved(";", {"id": "3", "name": "'=C"}), target) == 2
+    assert write_mended(dataset, saved(";", {"id": "3", "name": "'=C", "place.city": "two\rlines"}), target) == 2
     done = pipeline.load("people", target, "merge", day=1)
     assert (done["status"], done["rows_inserted"], done["rows_quarantined"]) == ("done", 2, 0)
     assert pipeline.rows("SELECT person_id, full_name, city FROM silver.clean_people ORDER BY person_id") == [
-        (1, "=A", "Leeds"), (2, "'=B", "Lagos"), (3, "=C", None),
+        (1, "=A", "Leeds"), (2, "'=B", "Lagos"), (3, "=C", "two\rlines"),
     ]  # fmt: skip
 
 
