@@ -1,8 +1,9 @@
 """Kafka, the object store and PostgreSQL in containers, as docker-compose.yml describes them, for people with Docker."""
 
+import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def started() -> Iterator[tuple[Settings, Servers]]:
     ports = choose_ports({}, names=SERVERS)
     password = secrets.token_hex(16)
     described = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"]
-    values = {"KAFKA_PORT": str(ports[KAFKA]), "STORE_PASSWORD": password, "POSTGRES_PASSWORD": password}
+    values = {**os.environ, "KAFKA_PORT": str(ports[KAFKA]), "STORE_PASSWORD": password, "POSTGRES_PASSWORD": password}
     settings = load_settings(
         database_url=f"postgresql://postgres:{password}@{HOST}:{ports[POSTGRES]}/medallion",
         kafka_bootstrap_servers=f"{HOST}:{ports[KAFKA]}", s3_endpoint=f"{HOST}:{ports[S3]}", s3_access_key="medallion",
@@ -71,12 +72,11 @@ def started() -> Iterator[tuple[Settings, Servers]]:
     )  # fmt: skip
     with ExitStack() as stack:
         network = stack.enter_context(Network())
-        containers = {}
-        for server in SERVERS:
-            service = _expanded(described[NAMES[server]], values.get)
+        containers: dict[str, DockerContainer] = {}
+        for server in SERVERS:  # Kafka first: the store wants to announce there
+            service = expanded(described[NAMES[server]], values)
             container = _container(service, network, NAMES[server], PORTS[server], ports[server])
             containers[server] = stack.enter_context(container)
-        for server in SERVERS:
             await_answer(settings, server)
         yield settings, ContainerServers(settings, containers)
 
@@ -86,17 +86,18 @@ def _container(service: Mapping[str, Any], network: Network, name: str, inside: 
     container.env.update({key: str(value) for key, value in service["environment"].items() if key != "OWNER_PASSWORD"})
     # The same port after a restart, and nothing beyond loopback.
     container.ports[f"{inside}/tcp"] = (HOST, outside)
+    container.with_kwargs(shm_size=service.get("shm_size", "64m"))
     if "command" in service:
         container.with_command(service["command"])
     return container
 
 
-def _expanded(value: Any, known: Callable[[str, str], str | None]) -> Any:
+def expanded(value: Any, values: Mapping[str, str]) -> Any:
     """Put values and defaults in place of compose's ${NAME:-default} within a service's description."""
     if isinstance(value, dict):
-        return {name: _expanded(one, known) for name, one in value.items()}
+        return {name: expanded(one, values) for name, one in value.items()}
     if isinstance(value, list):
-        return [_expanded(one, known) for one in value]
+        return [expanded(one, values) for one in value]
     if not isinstance(value, str):
         return value
-    return _VARIABLE.sub(lambda found: str(known(found[1], found[3] if found[2] == "-" else "")), value)
+    return _VARIABLE.sub(lambda found: values.get(found[1]) or (found[3] if found[2] == "-" else ""), value)

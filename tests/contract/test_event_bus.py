@@ -12,6 +12,8 @@ from shared.errors import Unavailable
 from shared.ports import EventBus
 from shared.settings import Settings
 
+READINGS_MAX = 15
+
 
 @pytest.fixture
 def topic() -> str:
@@ -30,8 +32,10 @@ def messages(bus: EventBus, request: pytest.FixtureRequest, topic: str) -> list[
     if isinstance(bus, FakeBus):
         return [(key, value) for name, key, value in bus.published if name == topic]
     servers = request.getfixturevalue("stack").settings.kafka_bootstrap_servers
-    found = tail(servers, topic, from_start=True, idle_seconds=1.0)
-    return [((message.key or b"").decode(), message.value) for message in found]
+    for _ in range(READINGS_MAX):  # a broker that just started takes longer to answer a first reader
+        if found := list(tail(servers, topic, from_start=True, idle_seconds=1.0)):
+            return [((message.key or b"").decode(), message.value) for message in found]
+    return []
 
 
 def test_what_is_published_lies_on_the_topic(bus: EventBus, topic: str, request: pytest.FixtureRequest) -> None:
