@@ -19,7 +19,7 @@ from shared.settings import BRONZE_BUCKET
 DROP = "drop → gold, 100 rows, before the PUT to visible"
 ROWS = 100
 POLL_SECONDS = 0.002
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 180.0
 
 _IS_IN_GOLD = """
 SELECT EXISTS (
