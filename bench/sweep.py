@@ -1,9 +1,8 @@
 """Many objects in the bucket: how long a sweep takes that knows none of them, one that knows all, and what they need.
 
-`python -m bench.sweep [--objects N]`, on an embedded stack of its own.
+`python -m bench.sweep [--objects N] [--stack external]`, on a stack that has nothing in it.
 """
 
-import argparse
 import logging
 import resource
 import shutil
@@ -17,9 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.serve import create_topics, prepare
+from bench.flow import stack_parser
 from services.ingestor.service import Ingestor
-from services.stack import embedded_stack
 from shared.adapters.kafka import KafkaBus
 from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import open_s3
@@ -27,6 +25,7 @@ from shared.catalog import load_catalog
 from shared.ledger import LANDED_AT, WRITE_DISPOSITION
 from shared.ports import ObjectStore
 from shared.settings import BRONZE_BUCKET, Settings, load_settings
+from tests.stacks import available_stacks
 
 PUT_THREADS = 8
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,17 +79,14 @@ def _memory_mb() -> str:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.sweep", description=__doc__)
+    parser = stack_parser("bench.sweep", __doc__)
     parser.add_argument("--objects", type=int, default=100_000, help="objects to put into the bucket")
-    objects = parser.parse_args().objects
+    options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     folder, console = Path(tempfile.mkdtemp(prefix="medallion-sweep-")), Console()
     try:
-        settings = load_settings()
-        with embedded_stack(
-            folder / "data", settings=settings, prepare=prepare, recreate_topics=create_topics, discard=True
-        ) as stack:
-            console.print(measure(stack.settings, objects, console))
+        with available_stacks(options.stack) as stacks, stacks.open(folder / "data", load_settings()) as opened:
+            console.print(measure(opened.stack.settings, options.objects, console))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0

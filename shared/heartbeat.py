@@ -12,6 +12,7 @@ import uuid
 from shared.errors import Unavailable
 from shared.metrics import HEARTBEAT, NO_METRICS, Metrics
 from shared.ports import Session, Warehouse
+from shared.session import UNSYNCED
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Heartbeat:
     def _beat(self, session: Session) -> None:
         object_id, backend_pid = self._task
         row = (self._worker_id, self._service, self._host, os.getpid(), backend_pid, object_id)
-        session.execute(_BEAT, row)
+        session.execute(UNSYNCED + _BEAT, row)
         session.commit()
         self._metrics.note(HEARTBEAT, self._service, value=time.time())
 

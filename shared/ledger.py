@@ -14,6 +14,7 @@ from shared.catalog import Catalog
 from shared.errors import ObjectGone
 from shared.events import ObjectRef
 from shared.ports import ObjectInfo, ObjectStore, Session
+from shared.session import UNSYNCED
 from shared.version import drop_landed_at, object_id, version_of
 
 Discovery = Literal["event", "sweep", "poll", "cli"]
@@ -105,7 +106,8 @@ def register_known(
         session.commit()
         return Registration(identity, dataset.name if dataset else None, found[0][0], is_new=False)
     is_new = session.execute(
-        """
+        UNSYNCED
+        + """
         INSERT INTO bronze.ingestion_metadata
             (object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, source_url,
              landed_at, version, write_disposition, discovered_by, status, error_message, finished_at)
@@ -119,9 +121,10 @@ def register_known(
             landed_at, version_of(landed_at, order, identity), disposition, discovered_by, status, reason, status,
         ),
     )  # fmt: skip
-    found = session.rows(known, (identity,))
+    if not is_new:  # somebody else was faster
+        status = str(session.rows(known, (identity,))[0][0])
     session.commit()
-    return Registration(identity, dataset.name if dataset else None, found[0][0], bool(is_new))
+    return Registration(identity, dataset.name if dataset else None, status, bool(is_new))
 
 
 def close_deleted(session: Session, object_id: uuid.UUID) -> bool:

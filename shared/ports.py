@@ -45,6 +45,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def upload(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> None:
+        """Store a file as one object, as `put_file` does, without asking how the store describes it."""
+        ...
+
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:
         """Store a file as one object (metadata: ASCII, or text that the adapter encodes) and describe what was stored."""
         ...

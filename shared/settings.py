@@ -198,7 +198,9 @@ class Settings(BaseSettings):
     # Kafka.
     bronze_ready_partitions: int = Field(8, ge=1, description="Partitions of bronze-ready: the most silver workers.")
     silver_ready_partitions: int = Field(4, ge=1, description="Partitions of silver-ready: the most gold workers.")
-    consumer_session_timeout_seconds: float = Field(6, gt=0, description="Silence after which a consumer is replaced.")
+    consumer_session_timeout_seconds: float = Field(
+        6, gt=0, description="Silence after which a consumer is replaced; Kafka refuses less than 6."
+    )
 
     # Gold.
     view_refresh_interval_seconds: float = Field(

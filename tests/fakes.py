@@ -36,6 +36,9 @@ class FakeStore:
     def ensure_notification(self, bucket: str, arns: Sequence[str]) -> None:
         self._check()
 
+    def upload(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> None:
+        self.put_file(bucket, key, path, metadata)
+
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:
         return self.put_bytes(bucket, key, path.read_bytes(), metadata)
 

@@ -5,7 +5,6 @@ import sys
 from functools import partial
 
 from services.gold.service import Gold
-from services.gold.session import KeptSession
 from services.gold.upkeep import Upkeep
 from shared.adapters.kafka import KafkaBus
 from shared.adapters.monitor import Monitor
@@ -19,6 +18,7 @@ from shared.heartbeat import Heartbeat
 from shared.landing import database_now
 from shared.models import load_models
 from shared.queries import load_query
+from shared.session import KeptSession
 from shared.settings import SILVER_READY, Settings, load_settings
 from shared.telemetry import configure_logging
 

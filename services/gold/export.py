@@ -63,7 +63,7 @@ def export(session: Session, store: ObjectStore, model: Model, refresh_id: int, 
         if _stored_refresh(store, key) < refresh_id:
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 path = write_parquet(session, model, Path(folder))
-                store.put_file(GOLD_BUCKET, key, path, {REFRESH_ID: str(refresh_id)})
+                store.upload(GOLD_BUCKET, key, path, {REFRESH_ID: str(refresh_id)})
             hit("gold.exported")
         return True
     finally:

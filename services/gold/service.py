@@ -7,7 +7,6 @@ from services.gold.announce import announce, announce_forgotten
 from services.gold.deadletter import bury_once
 from services.gold.measure import measure
 from services.gold.refresh import forget_unknown, rebuild_new, refresh_tables
-from services.gold.session import KeptSession
 from services.gold.transaction import Refreshed
 from shared.catalog import Catalog
 from shared.deadletters import bury
@@ -17,6 +16,7 @@ from shared.metrics import DEAD_LETTERS, NO_METRICS, Metrics
 from shared.models import Models
 from shared.ports import EventBus, Session
 from shared.retry import patiently
+from shared.session import KeptSession
 from shared.settings import SILVER_READY, Settings
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from services.gold import export, views
 from services.gold.announce import announce
 from services.gold.deadletter import bury_once
 from services.gold.measure import measure
-from services.gold.session import KeptSession
 from shared.errors import Unavailable
 from shared.metrics import DEAD_LETTERS, NO_METRICS, RETRIES, Metrics
 from shared.models import Models
 from shared.ports import EventBus, ObjectStore
+from shared.session import KeptSession
 from shared.settings import SILVER_READY, Settings
 
 log = logging.getLogger(__name__)

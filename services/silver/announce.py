@@ -12,6 +12,7 @@ from shared.events import SilverChange, silver_ready
 from shared.failpoints import hit
 from shared.landing import database_now
 from shared.ports import EventBus, ObjectStore, Session
+from shared.session import UNSYNCED
 from shared.settings import SILVER_BUCKET, SILVER_READY
 
 
@@ -42,17 +43,17 @@ class Announcer:
         )
         self._bus.publish(SILVER_READY, dataset, silver_ready(change, database_now(session)))
         session.execute(
-            "UPDATE silver.change_sets SET announced_at = clock_timestamp() WHERE change_set_id = %s",
+            UNSYNCED + "UPDATE silver.change_sets SET announced_at = clock_timestamp() WHERE change_set_id = %s",
             (change_set_id,),
         )
         session.commit()
 
     def _export(self, session: Session, change_set_id: uuid.UUID, dataset: str, path: Path) -> None:
         key = lake.change_key(dataset, change_set_id)
-        self._store.put_file(SILVER_BUCKET, key, path, {"change-set-id": str(change_set_id)})
+        self._store.upload(SILVER_BUCKET, key, path, {"change-set-id": str(change_set_id)})
         hit("silver.exported")
         session.execute(
-            "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s",
+            UNSYNCED + "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s",
             (change_set_id,),
         )
         session.commit()

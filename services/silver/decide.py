@@ -21,18 +21,22 @@ from services.silver.diff import (
 )
 from services.silver.job import Job
 from services.silver.write import copy_rows, stage_bad_keys, stage_keys
+from shared.ddl import postgres_type
 
 # A file with fewer rows than this share of silver looks its keys up instead of reading all hashes.
 _LOOKUP_SHARE = 20
+# As many keys travel within a statement; more go by COPY.
+_ASKED_KEYS_MAX = 1_000
 
 
 def decide(job: Job) -> Any:
     """Return one Action a good row in file order, shape (n,) uint8.
 
-    For a snapshot, leaves the keys that would vanish in the temporary table `removed`; bad rows' keys are in
-    `bad_keys` either way.
+    For a snapshot, leaves the keys that would vanish in the temporary table `removed`. The keys of bad rows, if there are
+    any, are in `bad_keys`: who needs the table without any stages it.
     """
-    stage_bad_keys(job)
+    if job.file.bad.rows:
+        stage_bad_keys(job)
     if max(job.file.good.rows, job.state.rows_live) > job.settings.diff_rows_in_memory_max:
         return _in_postgres(job)
     try:
@@ -81,6 +85,8 @@ def _existing(job: Job) -> Existing:
     """Read hashes from silver: of all live rows, or of the incoming keys when those are few."""
     source = f"{job.dataset.clean_table} c"
     if not job.obj.is_snapshot and job.file.good.rows * _LOOKUP_SHARE < job.state.rows_live:
+        if job.file.good.rows <= _ASKED_KEYS_MAX:
+            return _asked_for(job)
         _stage_incoming_keys(job)
         source += f" JOIN incoming_keys USING ({', '.join(job.dataset.primary_key)})"
     sink = FixedRecords([("key", 16), ("row", 16), ("newer", 2)])
@@ -92,6 +98,20 @@ def _existing(job: Job) -> Existing:
     table = sink.table()
     newer = np.frombuffer(np.ascontiguousarray(table["newer"]).tobytes(), ">i2") != 0
     return Existing(hash_column(table, "key"), hash_column(table, "row"), newer)
+
+
+def _asked_for(job: Job) -> Existing:
+    """Read the hashes of few incoming keys by one query: a small file's time is the number of its statements."""
+    key = job.dataset.primary_key
+    values = {name: [v for batch in job.file.good.batches() for v in batch.column(name).to_pylist()] for name in key}
+    arrays = ", ".join(f"%s::{postgres_type(job.dataset.column(name).type)}[]" for name in key)
+    found = job.session.rows(
+        f"SELECT c._key_hash, c._row_hash, c._version > {job.version} FROM {job.dataset.clean_table} c"
+        f" JOIN (SELECT DISTINCT * FROM unnest({arrays}) AS k({', '.join(key)})) AS asked USING ({', '.join(key)})",
+        [values[name] for name in key],
+    )
+    keys, rows = (np.frombuffer(b"".join(row[i].bytes for row in found), ">u8").reshape(-1, 2) for i in (0, 1))
+    return Existing(keys.astype(np.uint64), rows.astype(np.uint64), np.array([row[2] for row in found], bool))
 
 
 def _stage_incoming_keys(job: Job) -> None:
@@ -108,6 +128,8 @@ def _stage_incoming_keys(job: Job) -> None:
 
 
 def _in_postgres(job: Job) -> Any:
+    if not job.file.bad.rows:
+        stage_bad_keys(job)
     job.session.execute(f"DROP TABLE IF EXISTS staged; {STAGE}")
 
     def rows() -> Iterator[pa.RecordBatch]:

@@ -21,6 +21,7 @@ from services.silver.touched import Touched
 from services.silver.write import (
     apply_updates,
     clean_batch,
+    stage_bad_keys,
     stage_seen,
     stage_updates,
     write_clean,
@@ -31,6 +32,8 @@ from services.silver.write import (
 def merge_late(job: Job) -> Touched:
     """Apply what a superseded object still has to say; fill job.counts; return what it touched."""
     actions = decide(job)
+    if not job.file.bad.rows:
+        stage_bad_keys(job)
     refuse_if_too_bad(job, counted(actions, Action.CONFLICT))
     take_columns_in(job)
     touched = Touched(job.dataset, job.settings.change_groups_max)

@@ -28,6 +28,7 @@ from services.silver.write import (
     clean_names,
     same_key,
     sorted_by_key,
+    stage_bad_keys,
     stage_seen,
     stage_updates,
     start_empty_table_afresh,
@@ -201,12 +202,14 @@ def _whole_with_windows(job: Job, actions: Any, touched: Touched) -> Iterator[pa
 
 def _settle(job: Job, actions: Any, touched: Touched) -> None:
     """Keep the facts that order independence needs; nothing to do for the newest object of an orderly dataset."""
-    bad_keys = job.session.rows("SELECT EXISTS (SELECT FROM bad_keys)")[0][0]
+    bad_keys = job.file.bad.rows and job.session.rows("SELECT EXISTS (SELECT FROM bad_keys)")[0][0]
     is_late = job.state.newest_landed_at is not None and job.state.newest_landed_at > job.obj.landed_at
     must_confirm = not job.is_clean_snapshot and job.counts.unchanged
     must_settle = bad_keys or is_late or must_confirm or job.state.has_facts or job.state.has_open_quarantine
     if not (must_settle or job.counts.deleted or job.counts.quarantined):
         return
+    if not job.file.bad.rows:
+        stage_bad_keys(job)
     stage_seen(job, actions)
     job.session.execute("DELETE FROM bad_keys b USING seen s WHERE s.key_hash = b.key_hash")
     if must_confirm:

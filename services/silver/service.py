@@ -46,6 +46,7 @@ from shared.landing import database_now
 from shared.ledger import FINISHED, register
 from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
+from shared.session import KeptSession
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings
 from shared.stops import Brake, of_event, of_object
 
@@ -84,9 +85,10 @@ class SilverService:
         metrics: Metrics = NO_METRICS,
         say_stopped: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        self._warehouse, self._store, self._bus = warehouse, store, bus
+        self._store, self._bus = store, bus
         self._catalog, self._settings, self._worker = catalog, settings, worker
         self._gold_models, self._metrics = gold_models, metrics
+        self._kept = KeptSession(warehouse, f"silver-{worker.worker_id}")
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
         self._broken_off: set[uuid.UUID] = set()  # objects whose attempt ended with the session, and not with us
         self._sql = BatchSql()
@@ -97,10 +99,11 @@ class SilverService:
     def handle(self, raw: bytes) -> None:
         """Deal with one message of bronze-ready; raises Unavailable only, when a server is away."""
         self._brake.wait()
-        with self._warehouse.session(f"silver-{self._worker.worker_id}") as session:
+        with self._kept.use() as session:
             try:
                 for ref in read_bronze_ready(raw):
                     self._look_at(session, ref)
+                session.rollback()  # nothing is open any more, were it only for reading
             except Unavailable:
                 raise
             except Exception as error:  # noqa: BLE001  an event that nobody can act on must not stop the others
@@ -109,6 +112,7 @@ class SilverService:
                 self._metrics.count(DEAD_LETTERS, BRONZE_READY)
                 self._brake.failed(session, of_event(raw, error))
                 log.error("An event cannot be acted on.", extra={"action": "dead_letter", "reason": str(error)})
+                self._kept.close()  # who knows what it still holds
 
     def _look_at(self, session: Session, ref: ObjectRef) -> None:
         """Register the object an event speaks of, and process it unless that is done."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from shared.errors import MedallionError, Unavailable
 from shared.naming import VARIANT_SUFFIX
 from shared.ports import Session
 from shared.version import micros
+
+# So few rows are sent without a thread that encodes ahead: starting one takes longer.
+ALONE_ROWS_MAX = 4_096
 
 
 class RowsLost(MedallionError):
@@ -41,9 +45,7 @@ class Stream:
     def into(self, session: Session, table: str, columns: Sequence[str]) -> int:
         """Send the rows; raises RowsLost unless the server took every one. Return how many."""
         taken = session.copy_in(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", self._chunks)
-        if taken != self._sent:
-            raise RowsLost(f"{self._sent} rows were sent to {table} but the server took {taken}")
-        return taken
+        return _all_taken(taken, self._sent, table)
 
     def close(self) -> None:
         """Stop encoding, sent or not."""
@@ -52,8 +54,19 @@ class Stream:
 
 def copy_rows(session: Session, table: str, columns: Sequence[str], batches: Iterator[pa.RecordBatch]) -> int:
     """Send batches by binary COPY; raises RowsLost unless the server took every row. Return how many."""
-    with closing(Stream(batches)) as stream:
+    first, second = next(batches, None), next(batches, None)
+    if first is not None and second is None and first.num_rows <= ALONE_ROWS_MAX:
+        statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"
+        return _all_taken(session.copy_in(statement, list(encode([first]))), first.num_rows, table)
+    read = [batch for batch in (first, second) if batch is not None]
+    with closing(Stream(chain(read, batches))) as stream:
         return stream.into(session, table, columns)
+
+
+def _all_taken(taken: int, sent: int, table: str) -> int:
+    if taken != sent:
+        raise RowsLost(f"{sent} rows were sent to {table} but the server took {taken}")
+    return taken
 
 
 def stage_keys(session: Session, table: str, hashes: Any) -> None:
@@ -73,7 +86,7 @@ def same_key(dataset: Dataset, left: str, right: str) -> str:
 def _create_key_table(job: Job, table: str) -> None:
     columns = ", ".join(job.dataset.primary_key)
     job.session.execute(
-        f"CREATE TEMP TABLE {table} ON COMMIT DROP AS"
+        f"CREATE TEMP TABLE IF NOT EXISTS {table} ON COMMIT DROP AS"
         f" SELECT _key_hash AS key_hash, {columns} FROM {job.dataset.clean_table} WITH NO DATA"
     )
 

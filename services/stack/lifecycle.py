@@ -4,7 +4,7 @@ import logging
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from services.stack.programs import (
     service_modules,
 )
 from services.stack.reload import TakeIn, answer_reload
-from services.stack.servers import POSTGRES, remove_sockets, stack_endpoints
+from services.stack.servers import POSTGRES, SERVERS, remove_sockets, stack_endpoints
 from services.stack.signals import Interrupted, StopRequest, stop_requests
 from services.stack.state import STATE_FILE, load_credentials, locked, read_state, settle_ports
 from services.stack.supervisor import START_TIMEOUT_SECONDS, Prepare, Stack, StackKind
@@ -74,6 +74,7 @@ def embedded_stack(
     data_dir: Path,
     *,
     settings: Settings | None = None,
+    servers: Collection[str] = SERVERS,
     services: bool = False,
     silver: int = 1,
     gold: int = 1,
@@ -84,13 +85,14 @@ def embedded_stack(
 ) -> Iterator[Stack]:
     """Run an embedded stack as long as the block lasts; `discard` removes its data afterwards.
 
+    Of the three servers only those in `servers` are started; the settings must name the others.
     Its processes are children of the caller. What dies is restarted by `Stack.tick`, which the block calls as
     often as it likes: a test that wants a server dead is not surprised by its resurrection.
     """
     given = settings if settings is not None else load_settings()
     try:
         chosen = given.model_copy(update={"data_dir": data_dir})
-        with _opened(chosen, "embedded", prepare, recreate_topics, StopRequest()) as running:
+        with _opened(chosen, "embedded", prepare, recreate_topics, StopRequest(), servers) as running:
             if services:
                 _launch_services(running, silver, gold, poll)
             running.set_ready()
@@ -107,13 +109,15 @@ def _opened(
     prepare: Prepare | None,
     recreate_topics: Prepare | None,
     stop: StopRequest,
+    servers: Collection[str] = SERVERS,
 ) -> Iterator[Stack]:
     """Lock the data folder, clear it, start the servers, prepare them; stop everything on the way out."""
     data_dir = settings.data_dir.expanduser().resolve()
     settings = settings.model_copy(update={"data_dir": data_dir})
     with locked(data_dir):
         clear_leftover_processes(data_dir)
-        starting = _embedded(settings, recreate_topics, stop) if kind == "embedded" else _external(settings)
+        is_embedded = kind == "embedded"
+        starting = _embedded(settings, servers, recreate_topics, stop) if is_embedded else _external(settings)
         with starting as running:
             if prepare is not None:
                 with stop.interrupting():
@@ -123,14 +127,17 @@ def _opened(
 
 
 @contextmanager
-def _embedded(settings: Settings, recreate_topics: Prepare | None, stop: StopRequest) -> Iterator[Stack]:
+def _embedded(
+    settings: Settings, servers: Collection[str], recreate_topics: Prepare | None, stop: StopRequest
+) -> Iterator[Stack]:
     data_dir = settings.data_dir
     credentials, ports = load_credentials(data_dir), settle_ports(data_dir)
-    endpoints = stack_endpoints(data_dir, credentials, ports)
-    running = Stack("embedded", connected_settings(settings, endpoints), endpoints, recreate_topics)
+    own = stack_endpoints(data_dir, credentials, ports, servers)
+    connected = connected_settings(settings, own).require_stack()
+    running = Stack("embedded", connected, endpoint_environment(connected), recreate_topics)
     remove_sockets(ports)
     try:
-        running.launch(server_children(data_dir, credentials, ports))
+        running.launch(server_children(data_dir, credentials, ports, servers))
         running.await_up(running.children.values(), START_TIMEOUT_SECONDS, stop)
         yield running
     finally:

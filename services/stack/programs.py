@@ -2,14 +2,23 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from services.stack.children import Child
 from services.stack.process import Program
-from services.stack.servers import Server, kafka_server, postgres_server, s3_server
+from services.stack.servers import (
+    KAFKA,
+    POSTGRES,
+    S3,
+    SERVERS,
+    Server,
+    kafka_server,
+    postgres_server,
+    s3_server,
+)
 from services.stack.state import SERVICE_PORTS_FILE, Credentials, settle_ports
 from shared.roles import WHO
 from shared.settings import Settings, load_settings
@@ -68,14 +77,19 @@ def _text(value: object) -> str:
     return str(value.absolute()) if isinstance(value, Path) else str(value)
 
 
-def server_children(data_dir: Path, credentials: Credentials, ports: dict[str, int]) -> Iterator[Child]:
-    """Yield the embedded servers, each to be started before the next is described.
+def server_children(
+    data_dir: Path, credentials: Credentials, ports: dict[str, int], servers: Collection[str] = SERVERS
+) -> Iterator[Child]:
+    """Yield these of the embedded servers, each to be started before the next is described.
 
     PostgreSQL comes last: its first start makes the cluster, and the others come up meanwhile.
     """
-    yield _server_child(kafka_server(data_dir, ports, log_path(data_dir, "kafka")))
-    yield _server_child(s3_server(data_dir, credentials, ports, log_path(data_dir, "s3")))
-    yield _server_child(postgres_server(data_dir, credentials, ports, log_path(data_dir, "postgres")))
+    if KAFKA in servers:
+        yield _server_child(kafka_server(data_dir, ports, log_path(data_dir, "kafka")))
+    if S3 in servers:
+        yield _server_child(s3_server(data_dir, credentials, ports, log_path(data_dir, "s3")))
+    if POSTGRES in servers:
+        yield _server_child(postgres_server(data_dir, credentials, ports, log_path(data_dir, "postgres")))
 
 
 def _server_child(server: Server) -> Child:

@@ -6,7 +6,7 @@ import shutil
 import socket
 import struct
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from services.stack.state import Credentials
 from shared.errors import ConfigurationError
 
 POSTGRES, S3, KAFKA = "postgres", "s3", "kafka"
+SERVERS = (KAFKA, S3, POSTGRES)
 WEBHOOK_PATH = "/object-changed"
 _PROBE_TIMEOUT_SECONDS = 1.0
 _API_VERSIONS = 18
@@ -39,18 +40,23 @@ class Server:
     clear_leftovers: Callable[[], None] = lambda: None  # called before each restart and after the end
 
 
-def stack_endpoints(data_dir: Path, credentials: Credentials, ports: dict[str, int]) -> dict[str, str]:
-    """Return the settings that lead to the embedded servers, as environment variables."""
-    return {
-        "MEDALLION_DATABASE_URL": database_url(credentials, ports["postgres"]),
-        "MEDALLION_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{ports['kafka']}",
-        "MEDALLION_S3_ENDPOINT": f"{HOST}:{ports['s3']}",
-        "MEDALLION_S3_ACCESS_KEY": credentials.s3_access_key,
-        "MEDALLION_S3_SECRET_KEY": credentials.s3_secret_key,
-        "MEDALLION_S3_SECURE": "false",
-        "MEDALLION_WEBHOOK_PORT": str(ports["webhook"]),
-        "MEDALLION_DATA_DIR": str(data_dir),
+def stack_endpoints(
+    data_dir: Path, credentials: Credentials, ports: dict[str, int], servers: Collection[str] = SERVERS
+) -> dict[str, str]:
+    """Return the settings that lead to these of the embedded servers, as environment variables."""
+    by_server = {
+        POSTGRES: {"MEDALLION_DATABASE_URL": database_url(credentials, ports["postgres"])},
+        KAFKA: {"MEDALLION_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{ports['kafka']}"},
+        S3: {
+            "MEDALLION_S3_ENDPOINT": f"{HOST}:{ports['s3']}",
+            "MEDALLION_S3_ACCESS_KEY": credentials.s3_access_key,
+            "MEDALLION_S3_SECRET_KEY": credentials.s3_secret_key,
+            "MEDALLION_S3_SECURE": "false",
+            "MEDALLION_WEBHOOK_PORT": str(ports["webhook"]),
+        },
     }
+    chosen = [by_server[name] for name in (POSTGRES, KAFKA, S3) if name in servers]
+    return {name: value for one in chosen for name, value in one.items()} | {"MEDALLION_DATA_DIR": str(data_dir)}
 
 
 def postgres_server(data_dir: Path, credentials: Credentials, ports: dict[str, int], log: Path) -> Server:

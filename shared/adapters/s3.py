@@ -155,21 +155,29 @@ class S3:
                 "store, or correct MEDALLION_S3_NOTIFICATION_ARN"
             ) from error
 
+    def upload(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> None:
+        """Store a file, in parts where it is large."""
+        with path.open("rb") as file:
+            self._put(bucket, key, file, path.stat().st_size, metadata)
+
     def put_file(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> ObjectInfo:
         """Store a file, in parts where it is large, and describe what was stored."""
         with path.open("rb") as file:
-            return self._put(bucket, key, file, path.stat().st_size, metadata)
+            return self.stat(bucket, key, self._put(bucket, key, file, path.stat().st_size, metadata))
 
     def put_bytes(self, bucket: str, key: str, data: bytes, metadata: Mapping[str, str]) -> ObjectInfo:
         """Store bytes as one object and describe what was stored."""
-        return self._put(bucket, key, io.BytesIO(data), len(data), metadata)
+        return self.stat(bucket, key, self._put(bucket, key, io.BytesIO(data), len(data), metadata))
 
-    def _put(self, bucket: str, key: str, file: Any, size_bytes: int, metadata: Mapping[str, str]) -> ObjectInfo:
+    def _put(self, bucket: str, key: str, file: Any, size_bytes: int, metadata: Mapping[str, str]) -> str:
+        """Store what a file holds and return its version id.
+
+        The answer to a PUT has no modification time, which the identity of an unversioned object needs.
+        """
         headers = {_META + name.lower(): encode_metadata(value) for name, value in metadata.items()}
         with _translated(f"{bucket}/{key}"):
             stored = self._client.put_object(bucket, key, file, size_bytes, metadata=headers, part_size=PART_BYTES)
-        # The answer to a PUT has no modification time, and the identity of an unversioned object needs it.
-        return self.stat(bucket, key, plain_version(stored.version_id))
+        return plain_version(stored.version_id)
 
     def stat(self, bucket: str, key: str, version_id: str = "") -> ObjectInfo:
         """Describe a version (default: the newest) with its user metadata; raises ObjectGone."""

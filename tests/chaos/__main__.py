@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.run import Plan, Report, real_deliveries, run_chaos
+from tests.stacks import STACKS, available_stacks
 
 
 def main() -> int:
@@ -28,7 +29,8 @@ def main() -> int:
     )
     errors = Console(stderr=True)
     errors.print(f"chaos: seed {seed}, {plan.faults} faults in about {options.minutes:g} minutes", highlight=False)
-    report = run_chaos(plan, lambda text: errors.print(text, highlight=False, markup=False))
+    with available_stacks(options.stack) as stacks:
+        report = run_chaos(plan, lambda text: errors.print(text, highlight=False, markup=False), stacks)
     if options.json:
         print(json.dumps(asdict(report), default=str, indent=2))
     else:
@@ -48,6 +50,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of corpus and faults (default: any; it is printed)")
     parser.add_argument("--silver", type=int, default=2, help="silver workers (default 2)")
     parser.add_argument("--gold", type=int, default=2, help="gold workers (default 2)")
+    parser.add_argument(
+        "--stack", choices=STACKS, default="embedded", help="whose servers are broken (default embedded)"
+    )
     parser.add_argument("--generated", action="store_true", help="leave the real COVID deliveries out")
     parser.add_argument("--keep", action="store_true", help="leave the folder with data and logs, and name it")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

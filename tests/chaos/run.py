@@ -7,13 +7,11 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.cli.serve import create_topics, prepare
-from services.stack import Stack, embedded_stack
+from services.stack import Stack
 from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import open_s3
 from shared.catalog import load_catalog
@@ -26,7 +24,7 @@ from tests.chaos.endstate import EndState, read_end_state
 from tests.chaos.faults import Deck, Recovery
 from tests.chaos.lander import Lander
 from tests.invariants import broken_invariants
-from tests.servers import EmbeddedServers
+from tests.stacks import Stacks
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "covid"
 TICK_SECONDS = 0.05
@@ -85,7 +83,7 @@ def real_deliveries(is_long: bool) -> list[Path]:
     return [*files, *final] if is_long else files[:3]
 
 
-def run_chaos(plan: Plan, say: Say) -> Report:
+def run_chaos(plan: Plan, say: Say, stacks: Stacks) -> Report:
     """Run a plan; `wrong` of the report is empty if all is as it must be."""
     folder = Path(tempfile.mkdtemp(prefix="medallion-chaos-"))
     report = Report(plan, folder=folder if plan.keep else None)
@@ -95,9 +93,9 @@ def run_chaos(plan: Plan, say: Say) -> Report:
         report.objects = len(deliveries)
         began = time.monotonic()
         say(f"without faults: {len(deliveries)} objects, one worker")
-        expected = undisturbed(settings, folder / "reference", deliveries).state
+        expected = undisturbed(stacks, settings, folder / "reference", deliveries).state
         report.reference_seconds = time.monotonic() - began
-        _under_fire(settings, folder / "chaos", plan, deliveries, expected, report, say)
+        _under_fire(stacks, settings, folder / "chaos", plan, deliveries, expected, report, say)
     finally:
         if not plan.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -113,29 +111,21 @@ def chaos_settings(folder: Path) -> Settings:
     return load_settings(config_dir=target, **IMPATIENCE)
 
 
-@contextmanager
-def _pipeline(settings: Settings, folder: Path, silver: int, gold: int) -> Iterator[Stack]:
-    with embedded_stack(
-        folder, settings=settings, services=True, silver=silver, gold=gold, poll=False,
-        prepare=prepare, recreate_topics=create_topics, discard=False,
-    ) as stack:  # fmt: skip
-        yield stack
-
-
 @dataclass(frozen=True)
 class Undisturbed:
     """Where a run without faults leads, and what else there is to know of it."""
 
     state: EndState
     silver_workers: int  # that took objects
-    log: str  # PostgreSQL's
+    log: str  # PostgreSQL's, where it is embedded
 
 
 def undisturbed(
-    settings: Settings, folder: Path, deliveries: Sequence[Delivery], silver: int = 1, gold: int = 1
+    stacks: Stacks, settings: Settings, folder: Path, deliveries: Sequence[Delivery], silver: int = 1, gold: int = 1
 ) -> Undisturbed:
     """Load a corpus, landed at once, and return where that leads; raises MedallionError if an invariant breaks."""
-    with _pipeline(settings, folder, silver, gold) as stack:
+    with stacks.open(folder, settings, services=True, silver=silver, gold=gold, discard=False) as opened:
+        stack = opened.stack
         lander = Lander(open_s3(stack.settings), deliveries)
         lander.release(1)
         while not lander.is_done:
@@ -148,10 +138,12 @@ def undisturbed(
             raise MedallionError("without any fault: " + "; ".join(wrong))
         with _warehouse(stack).session("chaos") as session:
             workers = session.rows("SELECT count(DISTINCT worker_id) FROM bronze.processing_runs")[0][0]
-    return Undisturbed(state, workers, (folder / "logs" / "postgres.log").read_text(encoding="utf-8"))
+    log = folder / "logs" / "postgres.log"
+    return Undisturbed(state, workers, log.read_text(encoding="utf-8") if log.exists() else "")
 
 
 def _under_fire(
+    stacks: Stacks,
     settings: Settings,
     folder: Path,
     plan: Plan,
@@ -165,9 +157,9 @@ def _under_fire(
     failpoint_file.write_text("")
     os.environ["MEDALLION_FAILPOINTS"] = f"@{failpoint_file}"  # the services inherit it
     try:
-        with _pipeline(settings, folder, plan.silver, plan.gold) as stack:
-            warehouse = _warehouse(stack)
-            arena = Arena(stack, EmbeddedServers(stack), warehouse, failpoint_file)
+        with stacks.open(folder, settings, services=True, silver=plan.silver, gold=plan.gold, discard=False) as opened:
+            stack, warehouse = opened.stack, _warehouse(opened.stack)
+            arena = Arena(stack, opened.servers, warehouse, failpoint_file)
             lander = Lander(open_s3(stack.settings), shuffled(deliveries, plan.seed, SHUFFLE_REACH))
             began = time.monotonic()
             _inject(arena, warehouse, lander, plan, report, say)

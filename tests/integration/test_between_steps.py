@@ -23,11 +23,10 @@ import psutil
 import pytest
 
 from services.gold.service import Gold
-from services.gold.session import KeptSession
 from services.gold.upkeep import Upkeep
 from services.ingestor.service import Ingestor
 from services.silver.service import SilverService
-from services.stack import Stack, settings_environment
+from services.stack import settings_environment
 from shared import failpoints
 from shared.adapters.kafka import KafkaBus, topics
 from shared.adapters.postgres import Postgres
@@ -39,10 +38,12 @@ from shared.heartbeat import Heartbeat
 from shared.ledger import LANDED_AT, WRITE_DISPOSITION, register
 from shared.models import load_models, models_depending_on
 from shared.requests import try_again
+from shared.session import KeptSession
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings
 from tests.chaos.endstate import EndState, read_end_state
 from tests.invariants import broken_invariants
 from tests.pipeline import DAY_ZERO, ListBus, Pipeline
+from tests.stacks import Stacks
 
 SILENCE_SECONDS = 1.0
 WAIT_SECONDS = 30.0
@@ -371,10 +372,14 @@ def test_a_worker_frozen_in_the_middle_of_a_copy_is_replaced_within_thirty_secon
 
 
 def test_an_object_that_takes_longer_than_a_consumer_may_be_silent_is_loaded_once(
-    scene: Scene, stack: Stack, tmp_path: Path
+    stacks: Stacks, scene: Scene, tmp_path: Path
 ) -> None:
     settings = scene.settings.model_copy(
-        update={"consumer_session_timeout_seconds": 2.0, "data_dir": tmp_path / "worker", "log_format": "json"}
+        update={
+            "consumer_session_timeout_seconds": stacks.session_seconds(2.0),
+            "data_dir": tmp_path / "worker",
+            "log_format": "json",
+        }
     )
     scene.prepare()
     environment = {**os.environ, **settings_environment(settings), "MEDALLION_FAILPOINTS": "silver.read:sleep=9"}

@@ -30,6 +30,7 @@ Date,Country/Region,Province/State,Confirmed,Recovered,Deaths
 2022-04-16,"Korea, South",,50,,1
 """
 START_SECONDS_MAX = 60.0
+pytestmark = pytest.mark.embedded("`medallion up` starts it here, as users do")
 
 
 def example(language: str) -> str:

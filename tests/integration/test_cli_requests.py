@@ -16,6 +16,7 @@ from shared.adapters.postgres import Postgres
 from tests.integration.test_cli import Medallion, started
 
 WAIT_SECONDS = 30.0
+pytestmark = pytest.mark.embedded("`medallion up` starts it here, as users do")
 HEADER = "Station;Day;Rain (mm);Observer\n"
 
 

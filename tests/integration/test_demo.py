@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.embedded("the demonstration brings its own")
 PUBLISHED = ROOT.parent / "shared" / "data"
 
 

@@ -12,13 +12,13 @@ import pytest
 from services.gold.announce import announce_forgotten
 from services.gold.refresh import pending_count, refresh_tables
 from services.gold.service import Gold
-from services.gold.session import KeptSession
 from services.gold.upkeep import Upkeep
 from shared.adapters.postgres import Postgres, PostgresSession
 from shared.catalog import Catalog, load_catalog
 from shared.errors import Unavailable
 from shared.events import SilverChange, silver_ready
 from shared.models import Models, load_models
+from shared.session import KeptSession
 from shared.settings import GOLD_BUCKET, GOLD_READY, Settings
 from tests.fakes import FakeBus, FakeStore
 from tests.integration.silver_rows import Silver

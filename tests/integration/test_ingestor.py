@@ -475,6 +475,7 @@ def test_a_change_set_that_the_lake_lacks_sends_its_object_to_silver_again(
     assert announced(ingestor, dataset.name) == [ref, ref]
 
 
+@pytest.mark.embedded("SeaweedFS calls the webhook; other stores announce on Kafka themselves")
 def test_a_dropped_file_is_announced_through_the_webhook(
     ingestor: Ingestor, store: S3, dataset: Dataset, settings: Settings
 ) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from services.cli.serve import create_topics, prepare
-from services.stack import Stack, embedded_stack, monitors
+from services.stack import monitors
 from shared.settings import load_settings
+from tests.stacks import Opened, Stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("ingestor", "silver-1", "gold-1")
@@ -29,8 +29,8 @@ USERS = [
 class Supervised:
     """A stack with services, looked after by a thread, as `up` does it."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack, self._ended = stack, threading.Event()
+    def __init__(self, opened: Opened) -> None:
+        self.stack, self.servers, self._ended = opened.stack, opened.servers, threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
 
@@ -76,13 +76,15 @@ def eventually(is_so: Callable[[], Any], seconds: float = 20) -> bool:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
-    brisk = load_settings(sweep_interval_seconds=1, reannounce_after_seconds=2, consumer_session_timeout_seconds=3)
+def running(stacks: Stacks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
+    brisk = load_settings(
+        sweep_interval_seconds=1,
+        reannounce_after_seconds=2,
+        consumer_session_timeout_seconds=stacks.session_seconds(3),
+    )
     folder = tmp_path_factory.mktemp("monitor") / "data"
-    with embedded_stack(
-        folder, settings=brisk, services=True, poll=False, prepare=prepare, recreate_topics=create_topics, discard=True
-    ) as stack:
-        supervised = Supervised(stack)
+    with stacks.open(folder, brisk, services=True) as opened:
+        supervised = Supervised(opened)
         assert eventually(lambda: all(supervised.ready(name) == (200, []) for name in SERVICES), 30)
         yield supervised
         supervised.end()
@@ -140,7 +142,7 @@ def test_an_outage_shows_by_name_and_passes(running: Supervised, server: str) ->
         status, problems = running.ready(service)
         return status == 503 and [line.split(" cannot be reached: ")[0] for line in problems] == [NAMES[server]]
 
-    running.stack.stop(server)
+    running.servers.stop(server)
     try:
         assert eventually(lambda: all(map(says, SERVICES))), [running.ready(name) for name in SERVICES]
         assert running.get("silver-1", "/health/live")[0] == 200
@@ -149,15 +151,15 @@ def test_an_outage_shows_by_name_and_passes(running: Supervised, server: str) ->
         assert (shown.returncode, shown.stderr.count("\n")) == (3, 1), shown.stderr
         assert shown.stderr.startswith(f"error: {NAMES[server]} cannot be reached: ")
     finally:
-        running.stack.start(server)
+        running.servers.start(server)
     assert eventually(lambda: all(running.ready(name) == (200, []) for name in SERVICES), 30)
 
 
 def test_a_server_that_takes_requests_and_never_answers_is_away_too(running: Supervised) -> None:
-    running.stack.pause("s3")
+    running.servers.pause("s3")
     try:
         silent = "object store cannot be reached: it has not answered for "
         assert eventually(lambda: silent in " ".join(running.ready("silver-1")[1])), running.ready("silver-1")
     finally:
-        running.stack.resume("s3")
+        running.servers.resume("s3")
     assert eventually(lambda: running.ready("silver-1") == (200, []))

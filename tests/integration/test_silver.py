@@ -296,3 +296,28 @@ def test_changed_rules_rewrite_the_rows_whose_result_differs(pipeline_with: Call
 
 
 SOURCE = 'source: {url: "https://example.org/orders.csv", poll_interval_seconds: 60}'
+
+
+def test_a_worker_keeps_its_session_from_one_message_to_the_next_and_replaces_a_lost_one(pipeline: Pipeline) -> None:
+    def backend() -> list[Any]:
+        return pipeline.rows(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'silver-test-worker' AND state = 'idle'"
+        )
+
+    objects = [pipeline.land("covid", GOOD, day=day) for day in range(3)]
+    refs = pipeline.rows("SELECT bucket, object_key, version_id FROM bronze.ingestion_metadata ORDER BY version")
+    events = [bronze_ready(ObjectRef(bucket=b, key=k, version_id=v), DAY_ZERO) for b, k, v in refs]
+    pipeline.silver.handle(events[0])
+    first = backend()
+    pipeline.silver.handle(events[1])
+    assert (len(first), backend()) == (1, first)
+
+    pipeline.rows("SELECT pg_terminate_backend(%s)", (first[0][0],))
+    with pytest.raises(Unavailable):
+        pipeline.silver.handle(events[2])
+    pipeline.silver.handle(events[2])
+
+    assert [pipeline.ledger(one)["status"] for one in objects] == ["done"] * 3
+    assert len(backend()) == 1
+    assert backend() != first

@@ -24,6 +24,7 @@ from services.stack.state import State, read_state, write_state
 from shared.errors import ConfigurationError, Unavailable
 from shared.settings import Settings, load_settings
 
+pytestmark = pytest.mark.embedded("it is what these tests are about")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
 
 

@@ -15,6 +15,7 @@ from services.stack import Stack
 from shared.adapters.kafka import KafkaBus
 from shared.queries import load_query
 from tests.pipeline import Pipeline
+from tests.stacks import Stacks
 
 LIMIT_SECONDS = 2
 # A consumer whose client falls silent on demand: it stays in the group, and its fetches never come back.
@@ -53,12 +54,12 @@ sys.exit(stream.consume(
 class Consumer:
     """A consumer process, the lines it prints and what it logs."""
 
-    def __init__(self, stack: Stack, topic: str, *arguments: str, **variables: str) -> None:
+    def __init__(self, stack: Stack, session_seconds: float, topic: str, *arguments: str, **variables: str) -> None:
         environment = {
             **os.environ,
             **stack.endpoints,
             "PYTHONPATH": str(Path(__file__).parents[2]),
-            "MEDALLION_CONSUMER_SESSION_TIMEOUT_SECONDS": "3",
+            "MEDALLION_CONSUMER_SESSION_TIMEOUT_SECONDS": f"{session_seconds}",
             "MEDALLION_WATCHDOG_SECONDS": str(LIMIT_SECONDS),
             **variables,
         }
@@ -100,11 +101,11 @@ def publish(stack: Stack, topic: str) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture
-def start(stack: Stack, topic: str) -> Iterator[Callable[..., Consumer]]:
+def start(stacks: Stacks, stack: Stack, topic: str) -> Iterator[Callable[..., Consumer]]:
     started: list[Consumer] = []
 
     def begin(*arguments: str, **variables: str) -> Consumer:
-        started.append(Consumer(stack, topic, *arguments, **variables))
+        started.append(Consumer(stack, stacks.session_seconds(3), topic, *arguments, **variables))
         return started[-1]
 
     yield begin

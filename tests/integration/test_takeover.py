@@ -14,8 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from services.cli.serve import create_topics, prepare
-from services.stack import FRUGAL_MEMORY, Stack, embedded_stack
+from services.stack import FRUGAL_MEMORY, Stack
 from shared.adapters.kafka import KafkaBus
 from shared.events import ObjectRef, bronze_ready
 from shared.landing import database_now
@@ -23,6 +22,7 @@ from shared.ledger import Registration
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, load_settings
 from tests.invariants import broken_invariants
 from tests.pipeline import Pipeline
+from tests.stacks import Stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 60_000  # four slices of a COPY: the third is not sent any more
@@ -111,17 +111,14 @@ class Workers:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("takeover") / "data"
-    with embedded_stack(
-        folder, settings=load_settings(), prepare=prepare, recreate_topics=create_topics, discard=True
-    ) as stack:
-        yield stack
+def own_stack(stacks: Stacks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stacks.open(tmp_path_factory.mktemp("takeover") / "data", load_settings()) as opened:
+        yield opened.stack
 
 
 @pytest.fixture
-def workers(servers: Stack, tmp_path: Path) -> Iterator[Workers]:
-    made = Workers(servers, tmp_path)
+def workers(own_stack: Stack, tmp_path: Path) -> Iterator[Workers]:
+    made = Workers(own_stack, tmp_path)
     yield made
     made.end()
 
@@ -165,8 +162,11 @@ def test_a_worker_frozen_in_a_copy_loses_the_object_within_thirty_seconds_and_it
     assert broken_invariants(pipeline.session, pipeline.catalog) == []
 
 
-def test_an_object_that_takes_longer_than_the_broker_waits_for_a_poll_is_loaded_once(workers: Workers) -> None:
-    workers.start(f"silver.read:sleep={3 * POLL_SECONDS}", IMPATIENT, consumer_session_timeout_seconds=3)
+def test_an_object_that_takes_longer_than_the_broker_waits_for_a_poll_is_loaded_once(
+    stacks: Stacks, workers: Workers
+) -> None:
+    session_seconds = stacks.session_seconds(3)
+    workers.start(f"silver.read:sleep={3 * POLL_SECONDS}", IMPATIENT, consumer_session_timeout_seconds=session_seconds)
     pipeline, key = workers.pipeline, "posts/slow.json"
     # Versions of one key share a partition. A client with messages in hand fetches no more, which is what counts as a poll.
     slow, *others = [

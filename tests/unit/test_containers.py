@@ -10,6 +10,7 @@ import yaml
 
 from shared.metrics import METRICS
 from shared.roles import WHO
+from tests.containers import expanded
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -105,3 +106,15 @@ def test_images_of_others_are_pinned(name: str) -> None:
 
     assert re.search(r":[\w.-]*\d[\w.-]*\}?$", image)
     assert "latest" not in image
+
+
+@pytest.mark.parametrize("name", ["kafka", "store", "postgres"])
+def test_the_tests_containers_know_every_variable_of_the_servers(name: str) -> None:
+    values = {"KAFKA_PORT": "19999", "STORE_PASSWORD": "s3cret", "POSTGRES_PASSWORD": "s3cret"}
+
+    service = expanded({key: SERVICES[name][key] for key in ("image", "environment")}, values)
+
+    assert "$" not in str(service)
+    assert service["image"].split(":")[0] in ("apache/kafka", "pgsty/silo", "postgres")
+    shown = {"kafka": "127.0.0.1:19999", "store": "s3cret", "postgres": "s3cret"}[name]
+    assert shown in str(service["environment"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.errors import Unavailable
 from shared.heartbeat import Heartbeat
+from shared.session import UNSYNCED
 from shared.settings import load_settings
 
 
@@ -31,7 +32,7 @@ class FakeWarehouse:
 
     def execute(self, sql: str, params: tuple[Any, ...] = ()) -> int:
         self._check()
-        self.statements.append((sql.split()[0], params))
+        self.statements.append((sql.removeprefix(UNSYNCED).split()[0], params))
         return 1
 
     def commit(self) -> None:

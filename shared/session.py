@@ -5,9 +5,13 @@ from contextlib import ExitStack, contextmanager
 
 from shared.ports import Session, Warehouse
 
+# Put before a statement whose effect may be lost with a crash of the database server, since it is found or said again:
+# its commit does not wait for the disk. Whatever is committed after it, and waits, takes it along.
+UNSYNCED = "SET LOCAL synchronous_commit TO off; "
+
 
 class KeptSession:
-    """One session for one thread at a time; a new one for every event would cost more than most refreshes."""
+    """One session for one thread at a time: a new one for every event costs as much as a small file or a refresh."""
 
     def __init__(self, warehouse: Warehouse, name: str, tell: Callable[[int | None], None] = lambda _: None) -> None:
         self._warehouse, self._name = warehouse, name
