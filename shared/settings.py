@@ -235,6 +235,9 @@ class Settings(BaseSettings):
         30, ge=0, description="The record of gold's refreshes goes after so long, except each model's newest."
     )
     keep_workers_days: float = Field(7, ge=0, description="Workers that stopped or fell silent are forgotten after it.")
+    keep_alerts_days: float = Field(
+        90, ge=0, description="Alerts that are over, and what was said of them, go after so long."
+    )
     keep_lake_files_days: float = Field(
         90, ge=0, description="Change files in silver-layer, and snapshots of models that are gone, go after so long."
     )

@@ -47,6 +47,8 @@ KINDS = (
     Kind("quality_logs", "silver.data_quality_logs", "keep_quality_logs_days"),
     Kind("refreshes", "gold.refreshes", "keep_refreshes_days"),
     Kind("workers", "bronze.workers", "keep_workers_days"),
+    Kind("alerts", "bronze.alerts", "keep_alerts_days"),
+    Kind("alert_messages", "bronze.alert_messages", "keep_alerts_days"),
 )
 
 

@@ -28,6 +28,8 @@ TIMES = {
     "bronze.deaths": ("found_at",),
     "bronze.stops": ("resumed_at",),
     "bronze.workers": ("heartbeat_at",),
+    "bronze.alerts": ("opened_at", "closed_at"),
+    "bronze.alert_messages": ("created_at",),
     "silver.quarantine": ("created_at", "closed_at"),
     "silver.change_sets": ("created_at",),
     "silver.data_quality_logs": ("check_timestamp",),
@@ -80,6 +82,12 @@ def with_history(pipeline: Pipeline) -> list[Any]:
         "INSERT INTO bronze.stops (worker_id, service, reason, resumed_at) VALUES ('w', 's', 'r', now()),"
         " ('w', 's', 'r', NULL)",
         "INSERT INTO bronze.workers (worker_id, service, host, pid) VALUES ('w', 's', 'h', 1)",
+        "INSERT INTO bronze.alerts (kind, subject, severity, message, closed_at) VALUES ('k', 'a', 'warn', 'm', now()),"
+        " ('k', 'b', 'warn', 'm', NULL)",
+        "WITH made AS (INSERT INTO bronze.alert_messages (message_id, kind, status, message)"
+        " SELECT gen_random_uuid(), 'k', 'open', to_jsonb(n) FROM generate_series(1, 3) n RETURNING message_id, message)"
+        " INSERT INTO bronze.alert_deliveries (message_id, channel, delivered_at)"
+        " SELECT message_id, 'log', CASE WHEN message::int < 3 THEN now() END FROM made",
         "INSERT INTO gold.refreshes (model, is_rebuild, change_sets, rows_written, rows_deleted, seconds, announced_at)"
         " VALUES ('m', false, '{}', 1, 0, 1, now()), ('m', false, '{}', 1, 0, 1, now()),"
         " ('m', false, '{}', 0, 0, 1, now()), ('m', false, '{}', 0, 0, 1, now())",
@@ -103,6 +111,8 @@ EXPECTED = {
     "quality_logs": 1,  # the second's are those that silver shows, the third's the newest
     "refreshes": 2,
     "workers": 1,
+    "alerts": 1,
+    "alert_messages": 2,  # the third has still to be delivered
     "lake_files": 0,
 }
 

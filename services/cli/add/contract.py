@@ -38,6 +38,7 @@ def contract_text(draft: Draft, choices: Choices, file_name: str) -> str:
 
 
 def _lines(draft: Draft, choices: Choices, file_name: str) -> Iterator[str]:
+    yield "# yaml-language-server: $schema=../dataset.schema.json"
     yield f"# Written by `medallion add` from {file_name}, by all of its {draft.rows:,} records."
     yield from (f"# Uncertain: {note}" for note in draft.notes)
     yield f"dataset: {choices.name}"

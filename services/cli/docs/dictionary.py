@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from services.cli.docs.datasets import dataset_page
 from services.cli.docs.document import Drawing, Page
-from services.cli.docs.graph import Graph, around, lineage_graph, mermaid, svg
+from services.cli.docs.graph import Graph, around, lineage_graph, mermaid, svg, tables_read
 from services.cli.docs.lineage import column_sources, known_columns
 from services.cli.docs.models import model_page, overview
 from shared.catalog import Catalog
@@ -28,11 +28,11 @@ def pages(catalog: Catalog, models: Models) -> list[Page]:
             if any(rule.references and rule.references.parent == dataset.name for rule in other.references)
         ]
         drawing = _drawing(around(graph, dataset.clean_table))
-        direct = _readers_of(models, dataset.clean_table)
+        direct = _readers_of(catalog, models, dataset.clean_table)
         made.append(dataset_page(dataset, direct, referred_by, readers[dataset.clean_table], drawing))
     for model in models:
         drawing = _drawing(around(graph, model.table))
-        made.append(model_page(model, _readers_of(models, model.table), sources[model.name], drawing))
+        made.append(model_page(model, _readers_of(catalog, models, model.table), sources[model.name], drawing))
     return made
 
 
@@ -40,8 +40,8 @@ def _drawing(graph: Graph) -> Drawing:
     return Drawing(mermaid(graph), svg(graph))
 
 
-def _readers_of(models: Models, table: str) -> list[str]:
-    return [model.name for model in models if table in model.depends_on]
+def _readers_of(catalog: Catalog, models: Models, table: str) -> list[str]:
+    return [model.name for model in models if table in tables_read(model, catalog)]
 
 
 def _readers(sources: Sources) -> dict[str, dict[str, list[tuple[str, str]]]]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from shared.catalog import Catalog
 from shared.dataset import Dataset
+from shared.modelfile import Model
 from shared.models import Models
 
 Kind = Literal["source", "drops", "dataset", "incremental", "materialized_view", "view", "platform"]
@@ -49,7 +50,7 @@ def lineage_graph(catalog: Catalog, models: Models) -> Graph:
         edges.append((origin, dataset.clean_table))
     known = {node.name for node in nodes}
     for model in models:
-        for table in model.depends_on:
+        for table in tables_read(model, catalog):
             if not table.startswith("gold.") and table not in known:
                 nodes.append(Node(table, table, "platform"))
                 known.add(table)
@@ -62,6 +63,12 @@ def lineage_graph(catalog: Catalog, models: Models) -> Graph:
         if rule.references
     ]
     return Graph(tuple(nodes), tuple(edges), tuple(dict.fromkeys(references)))
+
+
+def tables_read(model: Model, catalog: Catalog) -> list[str]:
+    """Return the tables that a model names, `silver.*` as the clean tables of all datasets."""
+    every = [dataset.clean_table for dataset in catalog.datasets.values()]
+    return [table for named in model.depends_on for table in (every if named == "silver.*" else [named])]
 
 
 def _origin(dataset: Dataset) -> str:
