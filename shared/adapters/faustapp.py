@@ -17,8 +17,8 @@ from shared.settings import Settings
 # looks only at half of that time, which costs 0.3 s a message. Measured at 20 ms: 3 to 17 ms.
 FETCH_WAIT_MS = 20
 FETCH_BYTES_MAX = 65_536  # a partition's share of what waits in memory; events have about 500 bytes
-# Messages that wait in the worker. faust pauses a partition whose buffer is full and, when it goes on, looks at it again after
-# up to a second: with room for one, every second message of Apache Kafka's came a second late.
+# Messages that wait in the worker. faust pauses a partition whose buffer is full, and looks at it again up to a second
+# after it could go on: with room for one, half of Apache Kafka's messages came a second late.
 STREAM_BUFFER_MAX = 256
 COMMIT_INTERVAL_SECONDS = 0.5
 # A message may take hours: the group membership rests on the heartbeats alone. A consumer that exceeds this does not come
