@@ -17,6 +17,9 @@ from shared.settings import Settings
 # looks only at half of that time, which costs 0.3 s a message. Measured at 20 ms: 3 to 17 ms.
 FETCH_WAIT_MS = 20
 FETCH_BYTES_MAX = 65_536  # a partition's share of what waits in memory; events have about 500 bytes
+# Messages that wait in the worker. faust pauses a partition whose buffer is full, and looks at it again up to a second
+# after it could go on: with room for one, half of Apache Kafka's messages came a second late.
+STREAM_BUFFER_MAX = 256
 COMMIT_INTERVAL_SECONDS = 0.5
 # A message may take hours: the group membership rests on the heartbeats alone. A consumer that exceeds this does not come
 # back by itself: aiokafka 0.14 joins again once something is fetched, faust fetches again once it has joined. The watchdog
@@ -55,7 +58,7 @@ def new_app(settings: Settings, group: str, topic: str, agent: Callable[[Any], A
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
-        stream_buffer_maxsize=1,
+        stream_buffer_maxsize=STREAM_BUFFER_MAX,
         stream_wait_empty=False,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES_MAX,

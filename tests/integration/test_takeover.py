@@ -35,6 +35,7 @@ IMPATIENT = (
     f"""
 from shared.adapters import faustapp
 faustapp.POLL_INTERVAL_SECONDS_MAX = {POLL_SECONDS}
+faustapp.STREAM_BUFFER_MAX = 1  # with room for more a client goes on fetching, and never seems to have stopped
 from services.silver.__main__ import main
 main()
 """,
