@@ -6,7 +6,7 @@ what they refer to count like live rows, else the verdict would depend on when t
 """
 
 from services.silver.job import Held, Job
-from services.silver.write import copy_rows
+from services.silver.write import copy_rows, stage_bad_keys
 
 # Keys of the last snapshot that no newer object has spoken of, and whether the one at hand lacks them: live ones …
 _LIVE = """
@@ -27,7 +27,7 @@ _WAITING = """
 def guard_removals(job: Job) -> int:
     """Return how many live rows the snapshot removes; raises Held when too many of the last snapshot's keys vanish.
 
-    Needs the temporary tables `removed` and `bad_keys`.
+    Needs the temporary table `removed`, and of an object with bad rows `bad_keys`.
     """
     if not job.is_clean_snapshot:
         return 0
@@ -57,6 +57,8 @@ def _of_last_snapshot(job: Job) -> tuple[int, int]:
         job.session.execute("CREATE TEMP TABLE held_keys (key_hash uuid) ON COMMIT DROP")
         held = (batch.select(["_key_hash"]).rename_columns(["key_hash"]) for batch in job.file.good.batches())
         copy_rows(job.session, "held_keys", ["key_hash"], held)
+        if not job.file.bad.rows:
+            stage_bad_keys(job)
         keys += " UNION" + _WAITING
     vanished, base = job.session.rows(
         f"SELECT count(*) FILTER (WHERE k.vanishes), count(*) FROM ({keys}) k",
