@@ -11,7 +11,8 @@ from services.silver.check import BAD_SCHEMA
 from services.silver.decide import counted
 from services.silver.diff import Action
 from services.silver.job import Job
-from services.silver.write import same_key, write_quarantine
+from services.silver.staging import same_key
+from services.silver.write import write_quarantine
 
 
 def keep_bad_rows(job: Job, actions: Any) -> None:

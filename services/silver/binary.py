@@ -145,3 +145,12 @@ __all__ = [
     "hash_column",
     "jsonb",
 ]
+
+
+def transportable(column: pa.Array, is_json: bool) -> pa.Array:
+    """Return a column in the form that binary COPY takes."""
+    if is_json:
+        return jsonb(column)
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us"))
+    return column

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from services.silver.binary import FixedRecords, hash_column
+from services.silver.copying import copy_rows
 from services.silver.diff import (
     STAGE,
     Action,
@@ -20,7 +21,7 @@ from services.silver.diff import (
     in_memory,
 )
 from services.silver.job import Job
-from services.silver.write import copy_rows, stage_bad_keys, stage_keys
+from services.silver.staging import stage_bad_keys, stage_keys
 from shared.ddl import postgres_type
 
 # A file with fewer rows than this share of silver looks its keys up instead of reading all hashes.

@@ -9,7 +9,7 @@ Invariant: a live row is stale exactly when its key has a bad_version newer than
 """
 
 from services.silver.job import Job
-from services.silver.write import same_key
+from services.silver.staging import same_key
 
 
 def remember_first_seen(job: Job) -> int:

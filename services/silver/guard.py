@@ -5,8 +5,9 @@ counted: that the next one decides on them again is expected. Nor are rows that 
 what they refer to count like live rows, else the verdict would depend on when that came.
 """
 
+from services.silver.copying import copy_rows
 from services.silver.job import Held, Job
-from services.silver.write import copy_rows, stage_bad_keys
+from services.silver.staging import stage_bad_keys
 
 # Keys of the last snapshot that no newer object has spoken of, and whether the one at hand lacks them: live ones …
 _LIVE = """

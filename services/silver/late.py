@@ -17,16 +17,9 @@ from services.silver.diff import Action
 from services.silver.job import Job
 from services.silver.merge import refuse_if_too_bad, remove_rows, rewrite_first_seen
 from services.silver.rewindow import rewindow
+from services.silver.staging import stage_bad_keys, stage_seen
 from services.silver.touched import Touched
-from services.silver.write import (
-    apply_updates,
-    clean_batch,
-    stage_bad_keys,
-    stage_seen,
-    stage_updates,
-    write_clean,
-    write_raw,
-)
+from services.silver.write import apply_updates, clean_batch, stage_updates, write_clean, write_raw
 
 
 def merge_late(job: Job) -> Touched:

@@ -13,23 +13,21 @@ import pyarrow as pa
 from services.silver import facts
 from services.silver.badrows import close_quarantine, keep_bad_rows
 from services.silver.columns import take_columns_in
+from services.silver.copying import Stream
 from services.silver.decide import counted, decide
 from services.silver.diff import Action
 from services.silver.guard import guard_removals
 from services.silver.job import Job
 from services.silver.rewindow import rewindow
+from services.silver.staging import same_key, stage_bad_keys, stage_seen
 from services.silver.touched import Touched
 from services.silver.unknown import evolving
 from services.silver.window import compute, sorted_by_series
 from services.silver.write import (
-    Stream,
     apply_updates,
     clean_batch,
     clean_names,
-    same_key,
     sorted_by_key,
-    stage_bad_keys,
-    stage_seen,
     stage_updates,
     start_empty_table_afresh,
     write_clean,

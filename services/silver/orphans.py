@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 
 from services.silver.binary import constant_uuid
 from services.silver.check import BAD_SCHEMA, good_schema, key_text
+from services.silver.copying import copy_rows
 from services.silver.job import Job
 from services.silver.rowhash import canonical, row_hashes
 from services.silver.spool import Spool
 from services.silver.unique import SAMPLES_MAX
 from services.silver.verdicts import reason
-from services.silver.write import copy_rows
 from shared.dataset import Dataset
 from shared.ddl import postgres_type
 from shared.events import ObjectRef

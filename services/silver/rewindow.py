@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from services.silver.check import good_schema
+from services.silver.copying import copy_rows
 from services.silver.job import Job
 from services.silver.touched import Touched, shifted
 from services.silver.window import compute, differing, sorted_by_series, window_type
-from services.silver.write import copy_rows
 from shared.columns import Windowed
 
 # Rows of which windows are computed at a time; beyond it, series are dealt into as many parts as needed.

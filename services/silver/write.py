@@ -1,130 +1,23 @@
 """Write what was decided: raw history, clean rows, quarantine. All of it on the merge's own session."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.silver.binary import Ahead, constant_time, constant_uuid, encode, hash_array, jsonb
+from services.silver.binary import constant_time, constant_uuid, jsonb, transportable
 from services.silver.check import RAW_PREFIX
-from services.silver.diff import Action
+from services.silver.copying import copy_rows
 from services.silver.job import Job
 from services.silver.unknown import unpacked
 from services.silver.window import window_type
 from shared.dataset import Dataset
-from shared.ddl import business_columns, clean_columns, postgres_type, raw_columns
-from shared.errors import MedallionError, Unavailable
+from shared.ddl import business_columns, clean_columns, raw_columns
+from shared.errors import Unavailable
 from shared.naming import VARIANT_SUFFIX
-from shared.ports import Session
 from shared.version import micros
-
-# So few rows are sent without a thread that encodes ahead: starting one takes longer.
-ALONE_ROWS_MAX = 4_096
-
-
-class RowsLost(MedallionError):
-    """The server took another number of rows than were sent."""
-
-
-class Stream:
-    """Rows on their way into a table by binary COPY, encoded ahead from the moment the stream is made."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch], chunks_max: int = 4) -> None:
-        self._sent = 0
-        self._chunks = Ahead(encode(self._counted(batches)), chunks_max)
-
-    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self._sent += batch.num_rows
-            yield batch
-
-    def into(self, session: Session, table: str, columns: Sequence[str]) -> int:
-        """Send the rows; raises RowsLost unless the server took every one. Return how many."""
-        taken = session.copy_in(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)", self._chunks)
-        return _all_taken(taken, self._sent, table)
-
-    def close(self) -> None:
-        """Stop encoding, sent or not."""
-        self._chunks.close()
-
-
-def copy_rows(session: Session, table: str, columns: Sequence[str], batches: Iterator[pa.RecordBatch]) -> int:
-    """Send batches by binary COPY; raises RowsLost unless the server took every row. Return how many."""
-    first, second = next(batches, None), next(batches, None)
-    if first is not None and second is None and first.num_rows <= ALONE_ROWS_MAX:
-        statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"
-        return _all_taken(session.copy_in(statement, list(encode([first]))), first.num_rows, table)
-    read = [batch for batch in (first, second) if batch is not None]
-    with closing(Stream(chain(read, batches))) as stream:
-        return stream.into(session, table, columns)
-
-
-def _all_taken(taken: int, sent: int, table: str) -> int:
-    if taken != sent:
-        raise RowsLost(f"{sent} rows were sent to {table} but the server took {taken}")
-    return taken
-
-
-def stage_keys(session: Session, table: str, hashes: Any) -> None:
-    """Create a temporary table of key hashes, (n, 2) uint64, for the rest of the transaction."""
-    session.execute(f"CREATE TEMP TABLE {table} (key_hash uuid NOT NULL) ON COMMIT DROP")
-    if len(hashes):
-        batch = pa.RecordBatch.from_arrays([hash_array(hashes)], names=["key_hash"])
-        copy_rows(session, table, ["key_hash"], iter([batch]))
-    session.execute(f"ANALYZE {table}")
-
-
-def same_key(dataset: Dataset, left: str, right: str) -> str:
-    """Return the condition that two rows have the same key, which the primary key's index can answer."""
-    return " AND ".join(f"{left}.{name} = {right}.{name}" for name in dataset.primary_key)
-
-
-def _create_key_table(job: Job, table: str) -> None:
-    columns = ", ".join(job.dataset.primary_key)
-    job.session.execute(
-        f"CREATE TEMP TABLE IF NOT EXISTS {table} ON COMMIT DROP AS"
-        f" SELECT _key_hash AS key_hash, {columns} FROM {job.dataset.clean_table} WITH NO DATA"
-    )
-
-
-def stage_seen(job: Job, actions: Any) -> None:
-    """Create the temporary table `seen`: the keys that the object holds in good rows, once each."""
-    _create_key_table(job, "seen")
-    columns = list(job.dataset.primary_key)
-    winners = (action for action in Action if action not in (Action.DUPLICATE, Action.CONFLICT))
-    keys = (
-        pa.RecordBatch.from_arrays(
-            [batch.column("_key_hash"), *(_transportable(batch.column(name), is_json=False) for name in columns)],
-            names=["key_hash", *columns],
-        )
-        for batch in job.selected(actions, *winners)
-    )
-    copy_rows(job.session, "seen", ["key_hash", *columns], keys)
-    job.session.execute("ANALYZE seen")
-
-
-def stage_bad_keys(job: Job) -> None:
-    """Create the temporary table `bad_keys`: the readable keys of the object's bad rows."""
-    _create_key_table(job, "bad_keys")
-    if not job.file.bad.rows:
-        return
-    job.session.execute("CREATE TEMP TABLE bad_texts (key_hash uuid, key jsonb) ON COMMIT DROP")
-    texts = (
-        pa.RecordBatch.from_arrays([batch.column("key_hash"), jsonb(batch.column("key"))], names=["key_hash", "key"])
-        for batch in job.file.bad.batches()
-    )
-    copy_rows(job.session, "bad_texts", ["key_hash", "key"], texts)
-    columns = ", ".join(
-        f"(key->>'{name}')::{postgres_type(job.dataset.column(name).type)}" for name in job.dataset.primary_key
-    )
-    job.session.execute(
-        f"INSERT INTO bad_keys SELECT DISTINCT key_hash, {columns} FROM bad_texts WHERE key_hash IS NOT NULL"
-    )
-    job.session.execute("ANALYZE bad_keys")
 
 
 def raw_batch(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -182,7 +75,7 @@ def clean_batch(
         if name in window_types:
             columns.append(windowed[name] if windowed else pa.nulls(count, window_types[name]))
         else:
-            columns.append(_transportable(batch.column(name), name in json_columns))
+            columns.append(transportable(batch.column(name), name in json_columns))
     columns += [
         constant_uuid(job.obj.object_id, count),
         batch.column("_line_number"),
@@ -196,15 +89,6 @@ def clean_batch(
     ]
     columns += [unpacked(batch.column("_evolved"), name) for name in job.evolved]
     return pa.RecordBatch.from_arrays(columns, names=clean_names(job))
-
-
-def _transportable(column: pa.Array, is_json: bool) -> pa.Array:
-    """Return a column in the form that binary COPY takes."""
-    if is_json:
-        return jsonb(column)
-    if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us"))
-    return column
 
 
 def sorted_by_key(dataset: Dataset, batch: pa.RecordBatch | pa.Table) -> Any:
