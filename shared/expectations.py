@@ -17,15 +17,16 @@ ExpectationSeverity = Literal["warn", "error"]
 # Checks that silver logs under names of its own.
 RESERVED_NAMES = ("readable_rows",)
 HISTORY_MAX = 30
+_HISTORY = "So many of the newest deliveries before it are compared with."
 
 
 class Volume(Part):
     """How many rows a delivery has, and how far that is from the median of those before it."""
 
-    rows_min: int | None = Field(None, ge=0)
-    rows_max: int | None = Field(None, ge=0)
-    change_share_max: float | None = Field(None, ge=0)
-    history: int = Field(7, ge=1, le=HISTORY_MAX)
+    rows_min: int | None = Field(None, ge=0, description="Fewest rows.")
+    rows_max: int | None = Field(None, ge=0, description="Most rows.")
+    change_share_max: float | None = Field(None, ge=0, description="Largest share by which the median is missed.")
+    history: int = Field(7, ge=1, le=HISTORY_MAX, description=_HISTORY)
 
     @model_validator(mode="after")
     def _asks_something(self) -> "Volume":
@@ -37,51 +38,51 @@ class Volume(Part):
 class Freshness(Part):
     """How old the newest value of a column may be when its file is landed."""
 
-    of: str
-    days_max: int = Field(ge=0)
+    of: str = Field(description="A date or a timestamp.")
+    days_max: int = Field(ge=0, description="Days between its newest value and the landing.")
 
 
 class Arrival(Part):
     """How long ago the dataset may have landed something; asked of the clock, in `status` and by alerts."""
 
-    hours_max: float = Field(gt=0)
+    hours_max: float = Field(gt=0, description="Hours without anything landed.")
     or_unchanged: bool = Field(False, description="A poll that found the source unchanged counts as well.")
 
 
 class ShareMax(Part):
     """The largest share of the rows there were before."""
 
-    share_max: float = Field(ge=0, le=1)
+    share_max: float = Field(ge=0, le=1, description="Share of the rows there were, 0 to 1.")
 
 
 class Unknown(Part):
     """The largest share of rows without a value."""
 
-    of: Columns
-    share_max: float = Field(ge=0, le=1)
+    of: Columns = Field(description="Columns, each judged by itself.")
+    share_max: float = Field(ge=0, le=1, description="Share of the delivery's rows, 0 to 1.")
 
 
 class Drift(Part):
     """How far a column's distribution may be from those before it: the Kolmogorov-Smirnov distance, 0 to 1."""
 
-    of: Columns
-    distance_max: float = Field(0.1, gt=0, le=1)
-    history: int = Field(7, ge=1, le=HISTORY_MAX)
+    of: Columns = Field(description="Columns of numbers, each judged by itself.")
+    distance_max: float = Field(0.1, gt=0, le=1, description="Largest distance from the mean of the deliveries before.")
+    history: int = Field(7, ge=1, le=HISTORY_MAX, description=_HISTORY)
 
 
 class Gap(Part):
     """How many days may lie between two days that a file has, and between the newest days of two deliveries."""
 
-    of: str
-    days_max: int = Field(1, ge=1)
+    of: str = Field(description="A date or a timestamp.")
+    days_max: int = Field(1, ge=1, description="Days from one to the next; 1: none is missing.")
 
 
 class Stops(Part):
     """A column whose sum by day must not end in nothing while the days go on."""
 
-    of: Columns
-    along: str
-    days_min: int = Field(1, ge=1)
+    of: Columns = Field(description="Columns of numbers, each judged by itself.")
+    along: str = Field(description="A date or a timestamp: the days.")
+    days_min: int = Field(1, ge=1, description="So many of the newest days without anything are a stop.")
 
 
 KINDS = ("volume", "freshness", "arrival", "removed", "restated", "unknown", "drift", "gap", "columns", "stops")
@@ -90,18 +91,22 @@ KINDS = ("volume", "freshness", "arrival", "removed", "restated", "unknown", "dr
 class Expectation(Part):
     """One expectation, and how grave it is when it fails."""
 
-    name: Name = ""  # default: its kind and column
-    severity: ExpectationSeverity = "warn"
-    volume: Volume | None = None
-    freshness: Freshness | None = None
-    arrival: Arrival | None = None
-    removed: ShareMax | None = None
-    restated: ShareMax | None = None
-    unknown: Unknown | None = None
-    drift: Drift | None = None
-    gap: Gap | None = None
-    columns: Literal["kept"] | None = None
-    stops: Stops | None = None
+    name: Name = Field("", description="What results and logs call it; default: its kind and column.")
+    severity: ExpectationSeverity = Field(
+        "warn", description="How grave it is; `error` lets `medallion quality` exit with 1."
+    )
+    volume: Volume | None = Field(None, description="So many rows, and not far from the deliveries before.")
+    freshness: Freshness | None = Field(
+        None, description="The newest value of a column is not old when the file is landed."
+    )
+    arrival: Arrival | None = Field(None, description="Something was landed lately.")
+    removed: ShareMax | None = Field(None, description="A snapshot removes no larger share of the rows.")
+    restated: ShareMax | None = Field(None, description="It changes no larger share of the rows.")
+    unknown: Unknown | None = Field(None, description="No larger share of the rows lacks a value.")
+    drift: Drift | None = Field(None, description="Values are spread as in the deliveries before.")
+    gap: Gap | None = Field(None, description="No days are missing.")
+    columns: Literal["kept"] | None = Field(None, description="kept: no column of the delivery before is gone.")
+    stops: Stops | None = Field(None, description="A series does not end in nothing while the days go on.")
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "Expectation":

@@ -74,6 +74,12 @@ def broken(text: str) -> list[str]:
     return list(violations(schema, as_json(yaml.safe_load(text)), schema))
 
 
+def examples(section: str) -> list[str]:
+    """Return what the second column of a section's tables shows."""
+    text = README.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| [^|]*\| `([a-z_]+: [^`]+)` \|", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_contract_satisfies_the_schema(path: Path):
     text = path.read_text(encoding="utf-8")
@@ -86,10 +92,11 @@ def test_the_examples_of_the_readme_satisfy_the_schema():
     assert contract
     assert broken(contract[1]) == []
     body = yaml.safe_load(contract[1])
-    rules = re.findall(r"^\| [^|]*\| `([a-z_]+: [^`]+)` \|", README, re.MULTILINE)
-    assert len(rules) > 8
+    rules, expectations = examples("Rules"), examples("Expectations")
+    assert (len(rules) > 8, len(expectations) > 8) == (True, True)
     body["rules"] = [{"name": f"rule_{i}"} | yaml.safe_load(rule) for i, rule in enumerate(rules)]
     body["rules"] += [{"range": {"of": "day", "min": date(2020, 1, 1)}}, {"not_null": "station"}]
+    body["expectations"] = [yaml.safe_load(one) for one in expectations]
     assert broken(yaml.safe_dump(body)) == []
 
 
