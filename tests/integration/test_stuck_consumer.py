@@ -26,6 +26,7 @@ from shared.settings import load_settings
 from shared.telemetry import configure_logging
 
 faustapp.POLL_INTERVAL_SECONDS_MAX = float(os.environ.get("POLL_SECONDS", faustapp.POLL_INTERVAL_SECONDS_MAX))
+faustapp.STREAM_BUFFER_MAX = int(os.environ.get("BUFFERED", faustapp.STREAM_BUFFER_MAX))
 apps = []
 new_app = stream.new_app
 def kept_app(*arguments):
@@ -153,11 +154,11 @@ def test_a_consumer_that_is_busy_or_has_nothing_to_do_is_left_alone(
 def test_a_consumer_that_the_broker_gave_up_for_not_polling_is_replaced_and_no_message_is_lost(
     publish: Callable[[str], None], start: Callable[..., Consumer]
 ) -> None:
-    # A client with messages in hand fetches no more, which is what counts as a poll.
+    # A client whose buffer is full fetches no more, which is what counts as a poll.
     texts = ["sleep 6", "1", "2", "3", "4"]
     for text in texts:
         publish(text)
-    slow = start(POLL_SECONDS="2")
+    slow = start(POLL_SECONDS="2", BUFFERED="1")
     slow.expect("sleep 6", "done sleep 6")
     assert slow.process.wait(30) == 1
     assert any("stands still although there is work" in line for line in slow.log)
