@@ -167,8 +167,9 @@ def _landed(store: ObjectStore, info: ObjectInfo) -> tuple[datetime, datetime, i
     versions = [v for v in _of_key(store.versions(info.bucket, info.key), info.key) if not v.is_delete_marker]
     for age, listed in enumerate(versions):
         if listed.version_id == info.version_id:
-            return drop_landed_at(listed.last_modified), listed.last_modified, len(versions) - 1 - age
-    return drop_landed_at(info.last_modified), info.last_modified, 0
+            at = drop_landed_at(listed.last_modified, listed.is_exact)
+            return at, listed.last_modified, len(versions) - 1 - age
+    return drop_landed_at(info.last_modified, is_exact=False), info.last_modified, 0
 
 
 def declared_landing(text: str) -> datetime | None:

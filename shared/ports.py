@@ -22,6 +22,7 @@ class ObjectInfo:
     last_modified: datetime  # timezone-aware; whole seconds on some servers
     metadata: Mapping[str, str] = field(default_factory=dict)  # user metadata, lower-case names without x-amz-meta-
     is_delete_marker: bool = False
+    is_exact: bool = False  # last_modified would show fractions of a second, so that none means none
 
 
 @dataclass(frozen=True)

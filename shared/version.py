@@ -32,11 +32,12 @@ def version_of(landed_at: datetime, order_in_key: int, identity: uuid.UUID) -> u
     return uuid.UUID(int=(micros(landed_at) << 64) | (order << 48) | (identity.int >> 80))
 
 
-def drop_landed_at(last_modified: datetime) -> datetime:
+def drop_landed_at(last_modified: datetime, is_exact: bool) -> datetime:
     """Return when a dropped object counts as landed: its modification time, or the end of that second.
 
-    Servers that keep whole seconds would otherwise date a drop before what landed earlier in the same second.
+    Servers that keep whole seconds would otherwise date a drop before what landed earlier in the same second. On those that
+    keep fractions (`is_exact`) a whole second is one: its end would be after what comes later in the same second.
     """
-    if last_modified.microsecond:
+    if is_exact or last_modified.microsecond:
         return last_modified
     return last_modified + timedelta(microseconds=999_999)

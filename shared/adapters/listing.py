@@ -17,6 +17,7 @@ class Page:
 
     root: ET.Element
     skips_keys: bool  # the server is one whose paging cannot be trusted
+    is_exact: bool = False  # the server keeps fractions of a second
 
 
 # Asks the server for one page, given the query's parameters.
@@ -36,7 +37,7 @@ def list_versions(
     seen: set[str] = set()
     torn: dict[str, set[str]] = {}  # keys that pages ended in, with the versions that did come
     for page in _pages(ask, bucket, prefix, page_versions):
-        infos = list(infos_of(bucket, page.root))
+        infos = list(infos_of(bucket, page))
         yield from infos
         if not page.skips_keys:
             continue
@@ -50,21 +51,21 @@ def list_versions(
         left_out = [key for key in current_keys() if key not in seen]
         for key in [*left_out, *torn]:
             for page in _pages(ask, bucket, key, PAGE_VERSIONS):
-                found = (info for info in infos_of(bucket, page.root) if info.key == key)
+                found = (info for info in infos_of(bucket, page) if info.key == key)
                 yield from (info for info in found if info.version_id not in torn.get(key, ()))
 
 
 def list_level(ask: Ask, bucket: str, prefix: str, page_versions: int) -> Iterator[ObjectInfo | Folder]:
     """List the versions right under a prefix and the folders below it, page by page, as the server gives them."""
     for page in _pages(ask, bucket, prefix, page_versions, delimiter="/"):
-        yield from infos_of(bucket, page.root)
+        yield from infos_of(bucket, page)
         for common in page.root.iterfind("{*}CommonPrefixes"):
             yield Folder(_text(common, "Prefix"))
 
 
-def infos_of(bucket: str, root: ET.Element) -> Iterator[ObjectInfo]:
+def infos_of(bucket: str, page: Page) -> Iterator[ObjectInfo]:
     """Read the versions and delete markers of a page, in its order."""
-    for element in root:
+    for element in page.root:
         tag = element.tag.rpartition("}")[2]
         if tag not in ("Version", "DeleteMarker"):
             continue
@@ -75,6 +76,7 @@ def infos_of(bucket: str, root: ET.Element) -> Iterator[ObjectInfo]:
             etag=_text(element, "ETag").strip('"'),
             size_bytes=int(_text(element, "Size") or 0),
             last_modified=datetime.fromisoformat(_text(element, "LastModified")),
+            is_exact=page.is_exact,
         )
         yield replace(info, is_delete_marker=True) if tag == "DeleteMarker" else info
 

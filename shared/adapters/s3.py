@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import io
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ _REFUSED = frozenset(
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 _NOTIFICATION_ID = "medallion"
 _META = "x-amz-meta-"
+_FRACTION = re.compile(rb"<LastModified>[^<]*\.\d*[1-9]\d*Z</LastModified>")
 _ENCODED = ("=?utf-8?b?", "?=")
 
 
@@ -103,6 +105,7 @@ class S3:
         page_versions: int = PAGE_VERSIONS,
     ) -> None:
         self._page_versions = page_versions
+        self._is_exact = False  # its listings have fractions of a second
         self._client = Minio(
             endpoint,
             access_key=access_key,
@@ -248,8 +251,11 @@ class S3:
                 # The package's own listing puts the delete markers of a page behind all its versions, and so
                 # loses their place among them; hence its signed request, but our own reading of the answer.
                 answer = self._client._execute("GET", bucket, query_params=dict(query))
-            is_seaweed = answer.headers.get("Server", "").startswith("SeaweedFS")
-            return Page(ET.fromstring(answer.data), skips_keys=is_seaweed)  # noqa: S314 - the store is ours
+            server = answer.headers.get("Server", "")
+            # Others than MinIO show that they keep fractions by the first one that is not zero.
+            self._is_exact |= server.startswith("MinIO") or _FRACTION.search(answer.data) is not None
+            root = ET.fromstring(answer.data)  # noqa: S314 - the store is ours
+            return Page(root, skips_keys=server.startswith("SeaweedFS"), is_exact=self._is_exact)
 
         return ask
 
