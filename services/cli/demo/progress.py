@@ -12,8 +12,8 @@ from shared.ledger import FINISHED
 
 POLL_SECONDS = 0.15
 COLUMNS = (
-    "dataset", "status", "size_bytes", "source_url", "seconds", "rows_read", "rows_quarantined", "error_message",
-    "models_waiting",
+    "dataset", "status", "size_bytes", "source_url", "seconds", "rows_read", "rows_quarantined", "rows_waiting",
+    "error_message", "models_waiting",
 )  # fmt: skip
 
 
@@ -37,8 +37,11 @@ def steps(found: Mapping[str, Any] | None, models: int, failure: str | None) -> 
         return bronze, Step(False, words.get(found["status"], found["status"]) + seconds), nothing
     if found["status"] not in ("done", "superseded"):
         return bronze, Step(True, f"{found['status']}: {found['error_message']}"), Step(True, "unchanged")
-    quarantined = f", {found['rows_quarantined']} quarantined" if found["rows_quarantined"] else ""
-    silver = Step(True, f"{found['rows_read']:,} rows{quarantined}, {found['seconds']:.1f} s")
+    waiting, bad = found["rows_waiting"], found["rows_quarantined"] - found["rows_waiting"]
+    aside = (f", {bad:,} quarantined" if bad > 0 else "") + (
+        f", {waiting:,} wait for what they refer to" if waiting else ""
+    )
+    silver = Step(True, f"{found['rows_read']:,} rows{aside}, {found['seconds']:.1f} s")
     if found["models_waiting"]:
         return bronze, silver, Step(False, f"{models - found['models_waiting']} of {models} models")
     return bronze, silver, Step(True, f"{models} models up to date")

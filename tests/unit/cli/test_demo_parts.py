@@ -90,7 +90,7 @@ def test_a_correction_restates_every_line_but_one():
 def found(**changes: object) -> dict[str, object]:
     return {
         "status": "done", "size_bytes": 8_900_000, "seconds": 3.14, "rows_read": 231_744, "rows_quarantined": 0,
-        "error_message": None, "models_waiting": 0, **changes,
+        "rows_waiting": 0, "error_message": None, "models_waiting": 0, **changes,
     }  # fmt: skip
 
 
@@ -101,6 +101,14 @@ def found(**changes: object) -> dict[str, object]:
         (
             found(status="processing", seconds=1.2),
             [(True, "landed 8.9 MB"), (False, "reading, checking, merging 1 s"), (False, "")],
+        ),
+        (
+            found(rows_quarantined=103, rows_waiting=100),
+            [
+                (True, "landed 8.9 MB"),
+                (True, "231,744 rows, 3 quarantined, 100 wait for what they refer to, 3.1 s"),
+                (True, "6 models up to date"),
+            ],
         ),
         (found(models_waiting=2), [(True, "landed 8.9 MB"), (True, "231,744 rows, 3.1 s"), (False, "4 of 6 models")]),
         (found(), [(True, "landed 8.9 MB"), (True, "231,744 rows, 3.1 s"), (True, "6 models up to date")]),
