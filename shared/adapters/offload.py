@@ -1,32 +1,44 @@
-"""Synchronous work beside an event loop, in threads that a process does not wait for."""
+"""Synchronous work beside an event loop, in a thread that a process does not wait for."""
 
 import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 
 
-async def in_daemon_thread(function: Callable[[bytes], None], value: bytes) -> None:
-    """Run a function off the event loop, in a thread that cannot keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
+class DaemonThread:
+    """One thread that runs a function off the event loop, call by call, and cannot keep the process from ending."""
 
-    def settle(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+    def __init__(self, function: Callable[[bytes], None], name: str) -> None:
+        self._function = function
+        self._calls: SimpleQueue[tuple[bytes, asyncio.Future[None]]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def work() -> None:
-        try:
-            function(value)
-            error: BaseException | None = None
-        except BaseException as raised:  # noqa: BLE001 - handed to the event loop, whatever it is
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits for this message any more
-            loop.call_soon_threadsafe(settle, error)
+    async def call(self, value: bytes) -> None:
+        """Run the function and wait for it; raises what it raises."""
+        if not self._thread.is_alive():
+            self._thread.start()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calls.put((value, done))
+        await done
 
-    threading.Thread(target=work, name="handle", daemon=True).start()
-    await done
+    def _run(self) -> None:
+        while True:
+            value, done = self._calls.get()
+            try:
+                self._function(value)
+                error: BaseException | None = None
+            except BaseException as raised:  # noqa: BLE001 - handed to the event loop, whatever it is
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed: nobody waits for this message any more
+                done.get_loop().call_soon_threadsafe(_settle, done, error)
+
+
+def _settle(done: asyncio.Future[None], error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))

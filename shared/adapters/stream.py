@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from shared.adapters.faustapp import new_app
 from shared.adapters.kafka import KafkaBus, topics
-from shared.adapters.offload import in_daemon_thread
+from shared.adapters.offload import DaemonThread
 from shared.errors import Unavailable
 from shared.settings import Settings
 from shared.watchdog import NO_PARTITIONS, Backlog, Look, Watchdog
@@ -92,7 +92,7 @@ class _Consumption:
         standing: Callable[[float], Sequence[bytes]],
     ) -> None:
         self._settings, self._group, self._topic = settings, group, topic
-        self._handle, self._overdue, self._standing = handle, overdue, standing
+        self._worker, self._overdue, self._standing = DaemonThread(handle, "handle"), overdue, standing
         self._one_at_a_time = asyncio.Lock()
         self._bus = KafkaBus(settings.kafka_bootstrap_servers)
         self._stop = asyncio.Event()  # somebody wants an end: a signal, a failure, the watch on the broker
@@ -145,7 +145,7 @@ class _Consumption:
     async def _handled(self, value: bytes) -> bool:
         self._idle.clear()
         try:
-            await in_daemon_thread(self._handle, value)
+            await self._worker.call(value)
         except Unavailable as error:
             self._fail(3, "A message was not handled: a server is away. It will be delivered again.", error)
             return False
