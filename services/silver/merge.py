@@ -201,7 +201,10 @@ def _whole_with_windows(job: Job, actions: Any, touched: Touched) -> Iterator[pa
 def _settle(job: Job, actions: Any, touched: Touched) -> None:
     """Keep the facts that order independence needs; nothing to do for the newest object of an orderly dataset."""
     bad_keys = job.file.bad.rows and job.session.rows("SELECT EXISTS (SELECT FROM bad_keys)")[0][0]
-    is_late = job.state.newest_landed_at is not None and job.state.newest_landed_at > job.obj.landed_at
+    # Rows that it inserted have no older past; many files dropped at once come in any order.
+    meets_others = job.counts.updated or job.counts.unchanged or job.counts.superseded
+    newest = job.state.newest_landed_at
+    is_late = bool(meets_others) and newest is not None and newest > job.obj.landed_at
     must_confirm = not job.is_clean_snapshot and job.counts.unchanged
     must_settle = bad_keys or is_late or must_confirm or job.state.has_facts or job.state.has_open_quarantine
     if not (must_settle or job.counts.deleted or job.counts.quarantined):
