@@ -7,16 +7,33 @@ A claim is an advisory lock on the worker's own database session, so that it end
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.silver.deaths import WorkersDied, died, is_death
 from services.silver.job import Counts, FileRead, ObjectVersion
 from services.silver.state import lock_key
 from shared.errors import ClaimLost
 from shared.locks import end_silent_holder, holder_silence_seconds
-from shared.ports import Session
+from shared.ports import Row, Session
+from shared.session import UNSYNCED
 from shared.settings import Settings
 
 CLAIMABLE = ("registered", "processing", "failed")
+
+# Its commit need not wait for the disk: what loses it is a crash of the server, which ends the claim's session with it.
+_CLAIM = (
+    UNSYNCED
+    + """
+    UPDATE bronze.ingestion_metadata
+    SET status = 'processing', attempts = attempts + %(attempts)s, epoch = epoch + 1, worker_id = %(worker_id)s,
+        started_at = clock_timestamp(), finished_at = NULL
+    WHERE object_id = %(object_id)s
+    """
+)
+_CLAIMED = """
+RETURNING object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at, version,
+          write_disposition, attempts, epoch, is_approved, request, is_withdrawn, started_at
+"""
 
 _LOOK_SECONDS = 0.2  # between two looks at a holder whose heartbeat is late
 _END_SECONDS_MAX = 5.0  # for the server to end the session of one that is silent
@@ -28,6 +45,7 @@ class Claim:
 
     obj: ObjectVersion
     lock: int
+    started_at: datetime  # by the database's clock
 
 
 def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Claim | None:
@@ -37,8 +55,10 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
     `attempts_max` times becomes failed: raises WorkersDied, and the caller commits that with the evidence.
     """
     lock = lock_key(f"object:{object_id}")
-    if not _is_taken(session, lock) and not _is_taken_over(session, settings, lock):
-        return None
+    if not _is_taken(session, lock):
+        session.commit()
+        if not _is_taken_over(session, settings, lock):
+            return None
     try:
         claimed = _claim_row(session, settings, object_id, worker_id)
     except WorkersDied:
@@ -49,13 +69,12 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
         session.execute("SELECT pg_advisory_unlock(%s)", (lock,))
         session.commit()
         return None
-    return Claim(claimed, lock)
+    *columns, started_at = claimed
+    return Claim(ObjectVersion(*columns), lock, started_at)
 
 
 def _is_taken(session: Session, lock: int) -> bool:
-    taken = bool(session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0])
-    session.commit()
-    return taken
+    return bool(session.rows("SELECT pg_try_advisory_lock(%s)", (lock,))[0][0])
 
 
 def _is_taken_over(session: Session, settings: Settings, lock: int) -> bool:
@@ -70,13 +89,36 @@ def _is_taken_over(session: Session, settings: Settings, lock: int) -> bool:
         end_silent_holder(session, settings.heartbeat_silence_seconds, lock)
         if _is_taken(session, lock):
             return True
+        session.commit()
         if silence < settings.heartbeat_interval_seconds:
             return False
         time.sleep(_LOOK_SECONDS)
     return False
 
 
-def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> ObjectVersion | None:
+def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Row | None:
+    return (
+        _claim_waiting(session, settings, object_id, worker_id)  # nearly always, and by one statement
+        or _claim_other(session, settings, object_id, worker_id)
+    )
+
+
+def _claim_waiting(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Row | None:
+    """Claim an object that waits for whoever comes first; None where there is more to be looked at."""
+    found = session.rows(
+        _CLAIM + "AND status = 'registered'"
+        " AND (is_approved OR landed_at <= clock_timestamp() + make_interval(secs => %(tolerance)s))" + _CLAIMED,
+        {
+            "attempts": 1,
+            "worker_id": worker_id,
+            "object_id": object_id,
+            "tolerance": settings.future_tolerance_seconds,
+        },
+    )
+    return found[0] if found else None
+
+
+def _claim_other(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Row | None:
     found = session.rows(
         "SELECT status, attempts,"
         " landed_at > clock_timestamp() + make_interval(secs => %s) AND NOT is_approved, landed_at"
@@ -100,18 +142,8 @@ def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worke
             f"`medallion approve {object_id}` lets it through",
         )  # fmt: skip
         return None
-    row = session.rows(
-        """
-        UPDATE bronze.ingestion_metadata
-        SET status = 'processing', attempts = attempts + %s, epoch = epoch + 1, worker_id = %s,
-            started_at = clock_timestamp(), finished_at = NULL
-        WHERE object_id = %s
-        RETURNING object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at,
-                  version, write_disposition, attempts, epoch, is_approved, request, is_withdrawn
-        """,
-        (0 if is_given_back else 1, worker_id, object_id),
-    )[0]
-    return ObjectVersion(*row)
+    parameters = {"attempts": 0 if is_given_back else 1, "worker_id": worker_id, "object_id": object_id}
+    return session.rows(_CLAIM + _CLAIMED, parameters)[0]
 
 
 def _mark(session: Session, object_id: uuid.UUID, status: str, reason: str) -> None:

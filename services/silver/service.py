@@ -162,12 +162,11 @@ class SilverService:
             self._broken_off.add(object_id)
             raise
         finally:
-            self._worker.working_on(None, None)
+            self._worker.working_on(None, session.backend_pid)  # named on: the next claim may be a moment away
 
     def _load(self, session: Session, held: Claim) -> str:
         """Load a claimed object; whatever happens to it is in the ledger before this returns."""
-        obj, started = held.obj, database_now(session)
-        session.commit()
+        obj = held.obj
         try:
             hit("silver.claimed")
             return self._read_and_merge(session, held)
@@ -177,7 +176,7 @@ class SilverService:
                 type(verdict), "rejected"
             )
             reason = "deleted before it was read" if isinstance(verdict, ObjectGone) else str(verdict)
-            record_run(session, Run(obj, self._worker.worker_id, status, reason, None, None, None, started))
+            record_run(session, Run(obj, self._worker.worker_id, status, reason, None, None, None, held.started_at))
             conclude(session, obj, status, reason)
             fields = {"action": status, "dataset": obj.dataset, "object_id": obj.object_id, "reason": reason}
             log.warning("An object was not loaded.", extra=fields)
@@ -224,7 +223,7 @@ class SilverService:
             raise Unclaimed(
                 f"no dataset is called {obj.dataset!r} any more; restore config/datasets/{obj.dataset}.yaml"
             )
-        started_at, clock = database_now(session), time.perf_counter()
+        started_at, clock = held.started_at, time.perf_counter()
         expect_tables(session, dataset, obj)
         if obj.request == "withdraw":
             session.commit()
