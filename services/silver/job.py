@@ -80,6 +80,7 @@ class State:
     newest_landed_at: datetime | None
     has_facts: bool
     has_open_quarantine: bool
+    has_orphans: bool  # rows of other datasets wait for rows of this one
     evolved: tuple[str, ...] = ()  # columns of the clean table that files brought; see columns.py
 
 

@@ -158,7 +158,8 @@ def merge_object(
     _log_quality(job)
     if not is_superseded:
         judge_delivery(job)
-    freed = free_orphans(session, dataset)
+    may_free = state.has_orphans or dataset.name in parents(dataset)  # its own, from this very merge
+    freed = free_orphans(session, dataset) if may_free else []
     finish(session, obj, status, job.counts, _score(job.file), file)
     return Merged(status, job.counts, change_set_id, job, tuple(freed))
 
@@ -220,18 +221,14 @@ def _insert_change_set(
         """
         INSERT INTO silver.change_sets (change_set_id, dataset, object_id, is_everything, groups, group_columns,
                                         rows_inserted, rows_updated, rows_deleted, rows_rewritten)
-        VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)
+        VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s);
+        INSERT INTO gold.pending (model, change_set_id, dataset) SELECT unnest(%s::text[]), %s, %s
         """,
         (
             change_set_id, obj.dataset, obj.object_id, is_everything, json.dumps(groups), list(group_columns),
-            counts.inserted, counts.updated, counts.deleted, counts.rewritten,
+            counts.inserted, counts.updated, counts.deleted, counts.rewritten, list(models), change_set_id, obj.dataset,
         ),
     )  # fmt: skip
-    for model in models:
-        session.execute(
-            "INSERT INTO gold.pending (model, change_set_id, dataset) VALUES (%s, %s, %s)",
-            (model, change_set_id, obj.dataset),
-        )
     return change_set_id
 
 
@@ -256,20 +253,20 @@ def _log_quality(job: Job) -> None:
             reasons,
         )
     )
-    checked = max(tally.rows_read, 1)
-    for name, severity, failed, threshold, details in checks:
-        allowed = threshold if threshold is not None else 0
-        job.session.execute(
-            """
-            INSERT INTO silver.data_quality_logs (table_name, quality_check, severity, records_checked, records_failed,
-                                                  failure_rate, threshold, passed, object_id, details)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
-            """,
-            (
-                job.dataset.clean_table, name, severity, tally.rows_read, failed, failed / checked, threshold,
-                failed <= allowed * checked, job.obj.object_id, json.dumps(details),
-            ),
-        )  # fmt: skip
+    checked, table, object_id = max(tally.rows_read, 1), job.dataset.clean_table, job.obj.object_id
+    rows = [
+        (
+            table, name, severity, tally.rows_read, failed, failed / checked, threshold,
+            failed <= (threshold or 0) * checked, object_id, json.dumps(details),
+        )
+        for name, severity, failed, threshold, details in checks
+    ]  # fmt: skip
+    values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)"] * len(rows))
+    job.session.execute(
+        "INSERT INTO silver.data_quality_logs (table_name, quality_check, severity, records_checked, records_failed,"
+        f" failure_rate, threshold, passed, object_id, details) VALUES {values}",
+        [value for row in rows for value in row],
+    )
 
 
 def _details(rule: Rule, tally: Tally) -> dict[str, object]:

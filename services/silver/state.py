@@ -13,6 +13,17 @@ from shared.ports import Session
 
 _LOCK_POLL_SECONDS = 0.05
 
+_STATE = """
+SELECT now(), snapshot_version, snapshot_rows, latest_snapshot, rows_live, contract_fingerprint, newest_landed_at,
+       EXISTS (SELECT FROM silver.key_facts f WHERE f.dataset = d.dataset),
+       EXISTS (SELECT FROM silver.quarantine q WHERE q.dataset = d.dataset AND q.status = 'open'),
+       EXISTS (SELECT FROM silver.orphans o WHERE o.parent = d.dataset),
+       ARRAY(SELECT e.column_name FROM bronze.evolved_columns e
+             JOIN pg_attribute a ON a.attrelid = to_regclass(%s) AND a.attname = e.column_name
+             WHERE e.dataset = d.dataset AND NOT a.attisdropped ORDER BY e.column_name)
+FROM silver.datasets d WHERE d.dataset = %s
+"""
+
 
 def lock_datasets(
     session: Session,
@@ -57,20 +68,11 @@ def lock_key(name: str) -> int:
 
 def load_state(session: Session, dataset: Dataset) -> State:
     """Read what silver knows of the dataset; the caller holds its lock."""
-    session.execute("INSERT INTO silver.datasets (dataset) VALUES (%s) ON CONFLICT DO NOTHING", (dataset.name,))
-    row = session.rows(
-        """
-        SELECT now(), snapshot_version, snapshot_rows, latest_snapshot, rows_live, contract_fingerprint, newest_landed_at,
-               EXISTS (SELECT FROM silver.key_facts f WHERE f.dataset = d.dataset),
-               EXISTS (SELECT FROM silver.quarantine q WHERE q.dataset = d.dataset AND q.status = 'open'),
-               ARRAY(SELECT e.column_name FROM bronze.evolved_columns e
-                     JOIN pg_attribute a ON a.attrelid = to_regclass(%s) AND a.attname = e.column_name
-                     WHERE e.dataset = d.dataset AND NOT a.attisdropped ORDER BY e.column_name)
-        FROM silver.datasets d WHERE d.dataset = %s
-        """,
-        (dataset.clean_table, dataset.name),
-    )[0]
-    state = State(*row)
+    found = session.rows(_STATE, (dataset.clean_table, dataset.name))
+    if not found:
+        session.execute("INSERT INTO silver.datasets (dataset) VALUES (%s)", (dataset.name,))
+        found = session.rows(_STATE, (dataset.clean_table, dataset.name))
+    state = State(*found[0])
     return replace(state, evolved=tuple(name for name in state.evolved if name not in taken_names(dataset)))
 
 
