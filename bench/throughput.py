@@ -5,10 +5,12 @@ files × megabytes of disk.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -92,8 +94,20 @@ class Landed:
                 announce(session, self._bus, ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id))
 
 
-def measure(flow: Flow, landed: Landed, options: argparse.Namespace, workers: int) -> float:
-    """Land while nobody works, start the workers, and return the seconds from the first claim to the last commit."""
+@dataclass(frozen=True)
+class Measured:
+    """The seconds from the first claim to the last commit, and how many CPUs were busy meanwhile."""
+
+    seconds: float
+    cpus_busy: float
+
+    def ratio_max(self, workers: int) -> float:
+        """Return how much faster so many workers can be, were the machine's CPUs the only limit."""
+        return min(workers, (os.cpu_count() or 1) / self.cpus_busy)
+
+
+def measure(flow: Flow, landed: Landed, options: argparse.Namespace, workers: int) -> Measured:
+    """Land while nobody works, then start the workers."""
     names = [f"silver-{n}" for n in (1, 2)]
     for name in names:
         flow.stack.stop(name)
@@ -107,7 +121,7 @@ def measure(flow: Flow, landed: Landed, options: argparse.Namespace, workers: in
     megabytes = options.files * options.megabytes
     say(f"{workers} worker(s)", f"{seconds:.1f} s, {megabytes / seconds:.1f} MB/s")
     say("  CPUs used by", ", ".join(f"{name} {used[name] / seconds:.2f}" for name in FAMILIES if used[name] > 0.1))
-    return seconds
+    return Measured(seconds, sum(used.values()) / seconds)
 
 
 def cpu_seconds() -> dict[str, float]:
@@ -135,7 +149,10 @@ def main() -> int:
         flow.await_done("%run-0-%", options.datasets, TIMEOUT_SECONDS)
         say(f"{options.datasets} first loads, not part of it", f"{time.monotonic() - began:.0f} s")
         one, two = measure(flow, landed, options, 1), measure(flow, landed, options, 2)
-        say("throughput of two workers to that of one", f"{one / two:.2f}")
+        say("throughput of two workers to that of one", f"{one.seconds / two.seconds:.2f}")
+        say(
+            "  the most that the machine's CPUs allow", f"{one.ratio_max(2):.2f}, {one.cpus_busy:.2f} are busy with one"
+        )
     return 0
 
 
