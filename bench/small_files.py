@@ -1,6 +1,6 @@
-"""Many small files dropped at once: how many a second one silver worker takes, and that none is lost.
+"""Many small files dropped at once: how many a second silver takes, and that none is lost.
 
-`python -m bench.small_files [--files N] [--stack external]`
+`python -m bench.small_files [--files N] [--silver WORKERS] [--stack external]`
 """
 
 import sys
@@ -28,8 +28,9 @@ def main() -> int:
     parser = stack_parser("bench.small_files", __doc__)
     parser.add_argument("--files", type=int, default=2_000, help="files to drop (default 2,000)")
     parser.add_argument("--rows", type=int, default=100, help="rows of each (default 100)")
+    parser.add_argument("--silver", type=int, default=1, help="silver workers (default 1)")
     options = parser.parse_args()
-    with flowing(options, {"readings": CONTRACT}) as flow:
+    with flowing(options, {"readings": CONTRACT}, silver=options.silver) as flow:
         store = open_s3(flow.stack.settings)
         first = {f"readings/warm/{n:05}.csv": content(n, options.rows) for n in range(WARM_UP_FILES)}
         put_all(store, first)
@@ -45,7 +46,7 @@ def main() -> int:
         wanted = options.rows * (options.files + WARM_UP_FILES)
         say(f"{options.files:,} files of {options.rows} rows put", f"{put_seconds:.1f} s")
         say(
-            "one worker, first claim to last commit",
+            f"{options.silver} worker(s), first claim to last commit",
             f"{options.files / span_seconds:.1f} files/s ({span_seconds:.1f} s)",
         )
         say("before the first PUT to the last commit", f"{seconds:.1f} s")

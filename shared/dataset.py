@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -232,7 +233,7 @@ class Dataset(Part):
         """Qualified name of the clean table."""
         return f"silver.clean_{self.name}"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of what decides a row's result: format, columns, derivations, windows, rules, what may not fit."""
         parts = self.model_dump_json(include={"format", "columns", "derived", "windowed", "rules", "schema_contract"})
