@@ -11,7 +11,7 @@ from shared.errors import Unavailable
 from shared.evolving import taken_names
 from shared.ports import Session
 
-_LOCK_POLL_SECONDS = 0.05
+_SNAPSHOT_POLL_SECONDS = 0.05
 
 _STATE = """
 SELECT now(), snapshot_version, snapshot_rows, latest_snapshot, rows_live, contract_fingerprint, newest_landed_at,
@@ -39,26 +39,24 @@ def lock_datasets(
     """
     deadline = time.monotonic() + timeout_seconds
     for name in sorted({dataset, *referred}):
-        function = "pg_try_advisory_xact_lock" + ("" if name == dataset else "_shared")
-        _lock(session, name, function, deadline, timeout_seconds, end_silent_holder)
+        _lock(session, name, name != dataset, deadline, timeout_seconds, end_silent_holder)
 
 
 def _lock(
     session: Session,
     dataset: str,
-    function: str,
+    is_shared: bool,
     deadline: float,
     timeout_seconds: float,
     end_silent_holder: Callable[[int], None],
 ) -> None:
     key = lock_key(f"dataset:{dataset}")
-    while not session.rows(f"SELECT {function}(%s)", (key,))[0][0]:
+    while not session.rows("SELECT silver.lock_dataset(%s, %s)", (key, is_shared))[0][0]:
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"the lock of dataset {dataset}", f"another worker has held it for {timeout_seconds:.0f} s"
             )
         end_silent_holder(key)
-        time.sleep(_LOCK_POLL_SECONDS)
 
 
 def lock_key(name: str) -> int:
@@ -132,7 +130,7 @@ def wait_for_older_snapshots(session: Session, obj: ObjectVersion, wait_seconds:
         session.commit()
         if older is None or older[1] == "registered":
             return
-        time.sleep(_LOCK_POLL_SECONDS)
+        time.sleep(_SNAPSHOT_POLL_SECONDS)
 
 
 def older_unfinished_snapshot(session: Session, obj: ObjectVersion) -> tuple[uuid.UUID, str] | None:
