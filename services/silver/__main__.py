@@ -3,6 +3,7 @@
 import sys
 
 from services.silver.service import SilverService
+from services.silver.waiting import Waiting
 from shared.adapters.kafka import KafkaBus
 from shared.adapters.monitor import Monitor
 from shared.adapters.postgres import Postgres
@@ -10,11 +11,8 @@ from shared.adapters.s3 import open_s3
 from shared.adapters.stream import consume
 from shared.catalog import load_catalog
 from shared.errors import ConfigurationError
-from shared.events import ObjectRef, bronze_ready
 from shared.heartbeat import Heartbeat
-from shared.landing import database_now
 from shared.models import load_models, models_depending_on
-from shared.queries import load_query
 from shared.retry import patiently
 from shared.settings import BRONZE_READY, load_settings
 from shared.telemetry import configure_logging
@@ -47,23 +45,7 @@ def main() -> int:
         worker.stop()
         monitor.stop()
 
-    query = load_query(settings.sql_dir, "overdue_silver")
-
-    def overdue(idle_seconds: float) -> int:
-        after, silence = settings.watchdog_seconds, settings.heartbeat_silence_seconds
-        with warehouse.session("silver-watchdog") as session:
-            return int(session.rows(query, {"after": after, "idle": idle_seconds, "silence": silence})[0][0])
-
-    standing_query = load_query(settings.sql_dir, "standing_silver")
-
-    def standing(idle_seconds: float) -> list[bytes]:
-        parameters = {"idle": idle_seconds, "silence": settings.heartbeat_silence_seconds}
-        with warehouse.session("silver-standing") as session:
-            found = session.rows(standing_query, parameters)
-            now = database_now(session)
-        refs = (ObjectRef(bucket=row[0], key=row[1], version_id=row[2]) for row in found)
-        return [bronze_ready(ref, now) for ref in refs]
-
+    waiting = Waiting(warehouse, settings, worker.worker_id)
     monitor.start()
     return consume(
         settings,
@@ -73,8 +55,9 @@ def main() -> int:
         service="silver",
         on_start=worker.start,
         on_stop=stop,
-        overdue=overdue,
-        standing=standing,
+        overdue=waiting.overdue,
+        standing=waiting.standing,
+        spare=waiting.spare,
     )
 
 

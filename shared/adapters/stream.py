@@ -34,6 +34,7 @@ BITE_SECONDS_MAX = 12.0  # for all of an orderly end; beyond it the process is e
 BROKER_CHECK_SECONDS = 2.0
 BROKER_AWAY_SECONDS_MAX = 10.0
 LEDGER_CHECK_SECONDS = 2.0
+SPARE_SECONDS = 1.0  # without a message, after which a consumer has time for what waits for others
 
 
 def consume(
@@ -47,6 +48,7 @@ def consume(
     on_stop: Callable[[], None] | None = None,
     overdue: Callable[[float], int] = lambda _: 0,
     standing: Callable[[float], Sequence[bytes]] = lambda _: (),
+    spare: Callable[[], bytes | None] = lambda: None,
 ) -> ExitStatus:
     """Call `handle` for every message of a topic, one at a time, until SIGTERM or SIGINT; return the status.
 
@@ -59,10 +61,13 @@ def consume(
     A broker's consumer group can come to a standstill for good. While no message comes, `standing` is asked, given the
     same seconds, for events of what was announced and nobody took up; they are handled as if they had come. A consumer
     that lives on these alone, without a partition, for `watchdog_seconds` ends with status 4.
+
+    Which consumer gets which message is the broker's choice, made beforehand. One that has none asks `spare` for an event
+    of what waits for a busier one, and handles it as if it had come.
     """
     # Thirty lines a second while the broker is away say less than the one of the watch on it.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    consumption = _Consumption(settings, group, topic, handle, overdue, standing)
+    consumption = _Consumption(settings, group, topic, handle, overdue, standing, spare)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
@@ -90,9 +95,11 @@ class _Consumption:
         handle: Handle,
         overdue: Callable[[float], int],
         standing: Callable[[float], Sequence[bytes]],
+        spare: Callable[[], bytes | None],
     ) -> None:
         self._settings, self._group, self._topic = settings, group, topic
         self._worker, self._overdue, self._standing = DaemonThread(handle, "handle"), overdue, standing
+        self._spare = spare
         self._one_at_a_time = asyncio.Lock()
         self._bus = KafkaBus(settings.kafka_bootstrap_servers)
         self._stop = asyncio.Event()  # somebody wants an end: a signal, a failure, the watch on the broker
@@ -114,7 +121,8 @@ class _Consumption:
         if on_start is not None:
             await asyncio.to_thread(on_start)
         self._app = new_app(self._settings, self._group, self._topic, self._agent)
-        watches = [asyncio.create_task(one()) for one in (self._run_app, self._watch_broker, self._watch_ledger)]
+        tasks = (self._run_app, self._watch_broker, self._watch_ledger, self._help_others)
+        watches = [asyncio.create_task(one()) for one in tasks]
         watchdog = Watchdog(self._settings.watchdog_seconds, self._look, partial(self._bitten, loop))
         watchdog.start()
         log.info("Consuming.", extra={"action": "consume_started", "topic": self._topic, "group": self._group})
@@ -257,6 +265,21 @@ class _Consumption:
                     log.warning("The broker brought nothing; work is taken from the ledger.", extra=fields)
             if events and idle_seconds >= limit_seconds and not self._app.consumer.assignment():
                 self._fail(NO_PARTITIONS, "The broker gives this consumer no partition; leaving it to a restart.")
+
+    async def _help_others(self) -> None:
+        """Take up, one by one, what waits for other consumers, as long as no message comes."""
+        while not self._stop.is_set():
+            await asyncio.sleep(SPARE_SECONDS)
+            while self._idle.is_set() and time.monotonic() - self._message_at_seconds >= SPARE_SECONDS:
+                try:
+                    event = await asyncio.to_thread(self._spare)
+                except Unavailable:
+                    break  # whoever works without it retries, then ends by itself
+                if event is None:
+                    break
+                async with self._one_at_a_time:
+                    if self._stop.is_set() or not await self._handled(event):
+                        return
 
     async def _leave(self) -> bool:
         """Let the message under way finish, commit what is acknowledged, leave; False if one of them hung."""

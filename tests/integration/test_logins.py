@@ -108,6 +108,7 @@ def test_each_service_does_its_work_with_its_own_login(pipeline: Pipeline, sessi
         ("ingestor", "arrivals"),
         ("silver", "overdue_silver"),
         ("silver", "standing_silver"),
+        ("silver", "spare_silver"),
         ("silver", "stops"),
         ("gold", "overdue_gold"),
         ("gold", "standing_gold"),
@@ -116,7 +117,7 @@ def test_each_service_does_its_work_with_its_own_login(pipeline: Pipeline, sessi
 def test_what_a_service_asks_while_idle_is_granted(
     pipeline: Pipeline, sessions: Callable[[str], PostgresSession], who: str, name: str
 ) -> None:
-    parameters = {"after": 1.0, "idle": 1.0, "silence": 1.0, "tables": ["daily_aggregates"]}
+    parameters = {"after": 1.0, "idle": 1.0, "silence": 1.0, "worker": "", "tables": ["daily_aggregates"]}
 
     sessions(who).rows(load_query(pipeline.settings.sql_dir, name), parameters)
 

@@ -28,6 +28,7 @@ from shared.telemetry import configure_logging
 def handle(value):
     word, _, rest = value.decode().partition(" ")
     print(value.decode(), flush=True)
+    has_come.append(value)
     if word == "sleep":
         time.sleep(float(rest))
     elif word == "away":
@@ -39,23 +40,27 @@ def handle(value):
         return
     print("done", value.decode(), flush=True)
 
+spares, has_come = [text.encode() for text in sys.argv[3:]], []
 settings = load_settings()
 configure_logging("test", "text")
-sys.exit(consume(settings, group=sys.argv[1], topic=sys.argv[2], handle=handle, service="test"))
+sys.exit(consume(
+    settings, group=sys.argv[1], topic=sys.argv[2], handle=handle, service="test",
+    spare=lambda: spares.pop(0) if spares and has_come else None,
+))
 """
 
 
 class Consumer:
     """A consumer process and the lines it prints."""
 
-    def __init__(self, stack: Stack, session_seconds: float, group: str, topic: str) -> None:
+    def __init__(self, stack: Stack, session_seconds: float, group: str, topic: str, *spares: str) -> None:
         environment = {
             **os.environ,
             **stack.endpoints,
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "MEDALLION_CONSUMER_SESSION_TIMEOUT_SECONDS": f"{session_seconds}",  # Tansu lets joiners wait half of it
         }
-        command = [sys.executable, "-c", _CONSUMER, group, topic]
+        command = [sys.executable, "-c", _CONSUMER, group, topic, *spares]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         self.lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -87,11 +92,11 @@ def publish(stack: Stack, topic: str) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture
-def start(stacks: Stacks, stack: Stack, topic: str) -> Iterator[Callable[[], Consumer]]:
+def start(stacks: Stacks, stack: Stack, topic: str) -> Iterator[Callable[..., Consumer]]:
     started: list[Consumer] = []
 
-    def begin() -> Consumer:
-        started.append(Consumer(stack, stacks.session_seconds(3), f"group-{topic}", topic))
+    def begin(*spares: str) -> Consumer:
+        started.append(Consumer(stack, stacks.session_seconds(3), f"group-{topic}", topic, *spares))
         return started[-1]
 
     yield begin
@@ -191,3 +196,16 @@ def test_a_broker_that_forgot_everything_ends_the_consumer_for_a_restart(
         time.sleep(0.05)
 
     assert consumer.ends() == 3
+
+
+def test_what_waits_for_others_is_handled_while_no_message_comes_and_one_at_a_time(
+    publish: Callable[[str], None], start: Callable[..., Consumer]
+) -> None:
+    publish("sleep 2")
+    consumer = start("sleep 1", "away spare", "never")
+    for line in ("sleep 2", "done sleep 2", "sleep 1"):
+        consumer.expect(line)
+    publish("a message")
+    for line in ("done sleep 1", "a message", "done a message", "away spare"):
+        consumer.expect(line)
+    assert consumer.ends() == 3, "a server that is away ends it, whoever's work it was"
