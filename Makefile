@@ -15,8 +15,9 @@ setup: ## Create .venv with the project and its tools, from requirements.lock
 demo: setup ## See the whole pipeline at work, then stop it (KEEP=1 leaves it running)
 	@$(BIN)/medallion demo $(ARGS)
 
+# All tests in up to four processes, each with servers of its own; what ARGS names runs in one.
 test: setup ## Run the tests (ARGS="tests/unit -k ports" passes arguments to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=auto --maxprocesses=4 --dist=worksteal)
 
 chaos: setup ## Break the running pipeline at random and compare (ARGS="--faults 1000 --minutes 55 --seed 1")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -47,6 +47,10 @@ rules:
 NOTE = "a note of some length as people write them into the last column of a table and number"
 CHUNK_ROWS = 1_000
 TIMEOUT_SECONDS = 1800.0
+_STEPS = """
+SELECT avg(read_seconds), avg(merge_seconds) FROM bronze.processing_runs JOIN bronze.ingestion_metadata USING (object_id)
+WHERE object_key LIKE %s
+"""
 FAMILIES = ("silver", "gold", "ingestor", "postgres", "weed", "tansu")  # words of their command lines
 
 
@@ -121,6 +125,8 @@ def measure(flow: Flow, landed: Landed, options: argparse.Namespace, workers: in
     megabytes = options.files * options.megabytes
     say(f"{workers} worker(s)", f"{seconds:.1f} s, {megabytes / seconds:.1f} MB/s")
     say("  CPUs used by", ", ".join(f"{name} {used[name] / seconds:.2f}" for name in FAMILIES if used[name] > 0.1))
+    read, merged = flow.rows(_STEPS, (f"%run-{workers}-%",))[0]
+    say("  a file's way", f"{read:.1f} s of reading, {merged:.1f} s of waiting for its dataset and merging")
     return Measured(seconds, sum(used.values()) / seconds)
 
 
