@@ -65,11 +65,22 @@ def measure(settings: Settings, objects: int, console: Console) -> Table:
                 store.put_bytes(BRONZE_BUCKET, f"posts/drop {number}.json", BODY, {})
         if name.startswith("another"):
             ingestor = Ingestor(settings, ingestor.catalog, warehouse, store, bus)
+        if name.startswith("second"):
+            _finish_all(warehouse)
         began = time.perf_counter()
         found = ingestor.sweep_once()
         table.add_row(name, f"{time.perf_counter() - began:.1f}", f"{found.registered:,}", _memory_mb())
     bus.close()
     return table
+
+
+def _finish_all(warehouse: Postgres) -> None:
+    """Say of all objects that silver is done with them, as it is of nearly all in a bucket of this size."""
+    with warehouse.session("bench") as session:
+        session.execute("UPDATE bronze.ingestion_metadata SET status = 'done', finished_at = clock_timestamp()")
+        session.commit()
+        session.execute("ANALYZE bronze.ingestion_metadata")
+        session.commit()
 
 
 def _memory_mb() -> str:
