@@ -51,6 +51,11 @@ def good_key_hashes(job: Job) -> Any:
     return _stacked([halves(batch.column("_key_hash")) for batch in job.file.good.batches()])
 
 
+def good_row_hashes(job: Job) -> Any:
+    """Return the row hashes of all good rows in file order, (n, 2) uint64."""
+    return _stacked([halves(batch.column("_row_hash")) for batch in job.file.good.batches()])
+
+
 def _stacked(parts: list[Any]) -> Any:
     return np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
 
@@ -60,12 +65,8 @@ def _bad_key_hashes(job: Job) -> Any:
 
 
 def _in_memory(job: Job) -> Any:
-    keys, rows = (
-        good_key_hashes(job),
-        [halves(batch.column("_row_hash")) for batch in job.file.good.batches()],
-    )
     existing = _existing(job)
-    decision = in_memory(Incoming(keys, _stacked(rows)), existing)
+    decision = in_memory(Incoming(good_key_hashes(job), good_row_hashes(job)), existing)
     if job.is_clean_snapshot:
         stage_keys(job.session, "removed", _vanishing(job, existing, decision))
     return decision.actions

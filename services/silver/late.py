@@ -4,6 +4,7 @@ It may supply the last good row of a key that newer objects hold in bad rows onl
 first seen earlier than thought. Everything else in it has been decided by newer objects.
 """
 
+import uuid
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 from services.silver import facts
 from services.silver.badrows import keep_bad_rows
 from services.silver.columns import take_columns_in
-from services.silver.decide import counted, decide, good_key_hashes
+from services.silver.decide import counted, decide, good_key_hashes, good_row_hashes
 from services.silver.diff import Action
 from services.silver.job import Job
 from services.silver.merge import refuse_if_too_bad, remove_rows, rewrite_first_seen
@@ -66,12 +67,12 @@ def _remove_stale_rows_it_lacks(job: Job, touched: Touched) -> None:
     lacking = f"""
         SELECT f.key_hash FROM silver.key_facts f
         WHERE f.dataset = '{job.dataset.name}' AND f.bad_version IS NOT NULL
-          AND (f.floor_version IS NULL OR f.floor_version < {job.version})
+          AND (f.floor_version IS NULL OR f.floor_version <= {job.version})
           AND NOT EXISTS (SELECT FROM seen s WHERE s.key_hash = f.key_hash)
           AND NOT EXISTS (SELECT FROM bad_keys b WHERE b.key_hash = f.key_hash)
         """
     older = f"SELECT l.key_hash FROM ({lacking}) l JOIN {job.dataset.clean_table} o ON o._key_hash = l.key_hash"
-    job.counts.deleted = remove_rows(job, touched, f"{older} WHERE o._version < {job.version}")
+    job.counts.deleted = remove_rows(job, touched, f"{older} WHERE o._version <= {job.version}")
     job.session.execute(
         f"UPDATE silver.key_facts f SET floor_version = {job.version} WHERE f.dataset = %s AND f.key_hash IN ({lacking})",
         (job.dataset.name,),
@@ -79,25 +80,29 @@ def _remove_stale_rows_it_lacks(job: Job, touched: Touched) -> None:
 
 
 def _supply_last_good_rows(job: Job, actions: Any, keys: Any, is_winner: Any, touched: Touched) -> None:
-    """Turn rows into INSERT or UPDATE whose keys newer objects spoiled and no object between has settled."""
-    wanted = job.session.rows(
+    """Turn rows into INSERT or UPDATE whose keys newer objects spoiled and no object between has settled.
+
+    What the object itself settled in an earlier pass, it settles anew: another of its lines may count by now.
+    """
+    found = job.session.rows(
         f"""
-        SELECT f.key_hash, c._key_hash IS NOT NULL FROM silver.key_facts f
+        SELECT f.key_hash, c._key_hash IS NOT NULL, CASE WHEN c._version = {job.version} THEN c._row_hash END
+        FROM silver.key_facts f
         LEFT JOIN {job.dataset.clean_table} c ON c._key_hash = f.key_hash
         WHERE f.dataset = %s AND f.bad_version IS NOT NULL
-          AND (f.floor_version IS NULL OR f.floor_version < {job.version})
-          AND (c._version IS NULL OR c._version < {job.version})
+          AND (f.floor_version IS NULL OR f.floor_version <= {job.version})
+          AND (c._version IS NULL OR c._version <= {job.version})
         """,
         (job.dataset.name,),
     )
-    if not wanted:
+    if not found:
         return
-    live = {(key.int >> 64, key.int & 0xFFFF_FFFF_FFFF_FFFF): is_live for key, is_live in wanted}
-    upper = np.array([half for half, _ in live], np.uint64)
+    wanted = {_halves_of(key): (is_live, own and _halves_of(own)) for key, is_live, own in found}
+    upper, rows = np.array([half for half, _ in wanted], np.uint64), good_row_hashes(job)
     for index in np.flatnonzero(is_winner & np.isin(keys[:, 0], upper)).tolist():
-        is_live = live.get((int(keys[index, 0]), int(keys[index, 1])))
-        if is_live is not None:
-            actions[index] = Action.UPDATE if is_live else Action.INSERT
+        known = wanted.get((int(keys[index, 0]), int(keys[index, 1])))
+        if known is not None and known[1] != (int(rows[index, 0]), int(rows[index, 1])):
+            actions[index] = Action.UPDATE if known[0] else Action.INSERT
     if counted(actions, Action.INSERT) + counted(actions, Action.UPDATE) == 0:
         return
     write_raw(job, job.selected(actions, Action.INSERT, Action.UPDATE))
@@ -109,3 +114,7 @@ def _supply_last_good_rows(job: Job, actions: Any, keys: Any, is_winner: Any, to
         touched.add_rows(pa.Table.from_batches([batch]))
     touched.add_query(job.session, "replaced")
     touched.add_query(job.session, "updates")
+
+
+def _halves_of(value: uuid.UUID) -> tuple[int, int]:
+    return value.int >> 64, value.int & 0xFFFF_FFFF_FFFF_FFFF

@@ -152,6 +152,14 @@ def test_any_order_of_parents_and_children_ends_as_the_fold(library: Pipeline) -
         [File("notes", "merge", (("a", "", "5"), ("a", "1", "6"))), File("people", "merge", (("1", "170"),))],
         random.Random(1),
     )
+    @example(  # the later line of a note was an orphan when a newer file spoiled the note
+        [
+            File("people", "replace", (("1", "170"),)),
+            File("notes", "replace", (("a", "", "5"), ("a", "1", "5"))),
+            File("notes", "replace", (("a", "1", "x"),)),
+        ],
+        random.Random(67),
+    )
     @example(  # the author was removed before the note came
         [
             File("people", "replace", (("1", "170"),)),
