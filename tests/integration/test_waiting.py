@@ -28,13 +28,17 @@ def beats(pipeline: Pipeline, worker_id: str, object_id: uuid.UUID | None, secon
     pipeline.session.commit()
 
 
-def offered(waiting: Waiting) -> list[str]:
+def offered(pipeline: Pipeline, waiting: Waiting) -> list[uuid.UUID]:
     event = waiting.spare()
-    return [ref.key for ref in read_bronze_ready(event)] if event else []
+    if event is None:
+        return []
+    keys = [ref.key for ref in read_bronze_ready(event)]
+    found = pipeline.rows("SELECT object_id FROM bronze.ingestion_metadata WHERE object_key = ANY(%s)", (keys,))
+    return [object_id for (object_id,) in found]
 
 
 def test_what_waits_for_a_busy_worker_is_offered_oldest_first_and_not_twice_in_a_row(pipeline: Pipeline) -> None:
-    busy, first, second = (pipeline.drop(f"users/{n}.json", USERS).object_id for n in range(3))
+    busy, first, second = (pipeline.land("users", USERS, "merge", day) for day in range(3))
     for object_id in (busy, first, second):
         announced(pipeline, object_id, 5)
     waiting = Waiting(pipeline.warehouse, pipeline.settings, "idle")
@@ -42,10 +46,10 @@ def test_what_waits_for_a_busy_worker_is_offered_oldest_first_and_not_twice_in_a
     pipeline.session.execute("UPDATE bronze.ingestion_metadata SET status = 'processing' WHERE object_id = %s", (busy,))
     pipeline.session.commit()
 
-    assert offered(waiting) == ["users/1.json"]
-    assert offered(waiting) == [], "whoever is at it needs no help"
+    assert offered(pipeline, waiting) == [first]
+    assert offered(pipeline, waiting) == [], "whoever is at it needs no help"
     assert pipeline.process(first) == ["done"]
-    assert offered(waiting) == ["users/2.json"]
+    assert offered(pipeline, waiting) == [second]
 
 
 def test_nothing_is_offered_that_is_fresh_or_was_tried_or_waits_for_nobody_who_is_busy(pipeline: Pipeline) -> None:
@@ -53,7 +57,7 @@ def test_nothing_is_offered_that_is_fresh_or_was_tried_or_waits_for_nobody_who_i
     settings = pipeline.settings
 
     def is_offered(worker_id: str = "idle") -> bool:
-        return bool(offered(Waiting(pipeline.warehouse, settings, worker_id)))
+        return bool(offered(pipeline, Waiting(pipeline.warehouse, settings, worker_id)))
 
     announced(pipeline, object_id, 5)
     assert not is_offered(), "nobody else works"
