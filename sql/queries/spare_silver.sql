@@ -1,5 +1,5 @@
--- The oldest object that has waited a second for a worker which is at another one: an idle worker may take it up. Nobody has
--- tried it yet; what comes of meeting at it, a claim decides. Parameters worker: who asks; silence: seconds.
+-- The oldest object that has waited a second for a worker which is at another one: an idle worker may take it up. No attempt at
+-- it counts; what comes of meeting at it, a claim decides. Parameters worker: who asks; silence: seconds.
 SELECT bucket, object_key, version_id
 FROM bronze.ingestion_metadata AS object
 WHERE status = 'registered' AND attempts = 0 AND announced_at < clock_timestamp() - interval '1 second'

@@ -73,4 +73,4 @@ def test_nothing_is_offered_that_is_fresh_or_was_tried_or_waits_for_nobody_who_i
     announced(pipeline, object_id, 5)
     pipeline.session.execute("UPDATE bronze.ingestion_metadata SET attempts = 1")
     pipeline.session.commit()
-    assert not is_offered(), "it was tried and given back: its time comes by itself"
+    assert not is_offered(), "an attempt at it counts: the sweep brings it again"
