@@ -1,7 +1,7 @@
 """The proposal as YAML with comments on what was uncertain, and the check that silver would take it."""
 
-import json
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +126,8 @@ def _scalar(text: str) -> str:
     """Return a text as a YAML scalar that is read back as that text, within brackets too."""
     if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text:
         return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    # JSON's escapes will not do: it halves characters beyond the first 65,536, and YAML does not put them together.
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize).rstrip("\n")
 
 
 def checked(text: str, name: str, dataset_dir: Path) -> Dataset:
