@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.silver.batchsql import BatchSql
+from services.silver.batchsql import BatchSql, Mask
 from services.silver.cast import Misfit, Typed, arrow_type, cast
 from services.silver.diff import halves as hash_halves
 from services.silver.record import Broken, Records, broken_whole, halves, without_rows
@@ -19,7 +19,7 @@ from services.silver.rowhash import HASH_TYPE, canonical, row_hashes
 from services.silver.unfit import fitted
 from services.silver.unique import SAMPLES_MAX, Seen, Values, values_of
 from services.silver.unknown import EVOLVED_TYPE, packed, unpacked
-from services.silver.verdicts import Mask, reason, verdicts
+from services.silver.verdicts import reason, verdicts
 from shared.dataset import Dataset
 from shared.errors import ConfigurationError
 from shared.functions import DERIVATIONS, decimal_array
@@ -68,6 +68,15 @@ class Checked:
 
 def good_schema(dataset: Dataset) -> pa.Schema:
     """Return the schema of good rows: declared, derived, score, lineage, raw text."""
+    if dataset.fingerprint not in _schemas:
+        _schemas[dataset.fingerprint] = _good_schema(dataset)
+    return _schemas[dataset.fingerprint]
+
+
+_schemas: dict[str, pa.Schema] = {}  # by the contract's fingerprint: small files ask several times each
+
+
+def _good_schema(dataset: Dataset) -> pa.Schema:
     fields = [(c.name, arrow_type(c)) for c in dataset.columns]
     fields += [(d.name, _DERIVED_TYPES[DERIVATIONS[d.function].column_type]) for d in dataset.derived]
     fields += [

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services.silver.batchsql import Mask
 from services.silver.diff import halves
 from services.silver.rowhash import canonical, row_hashes
-from services.silver.verdicts import Mask
 from shared.rules import Rule
 
 SAMPLES_MAX = 5

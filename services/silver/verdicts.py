@@ -12,13 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.silver.batchsql import BatchSql
+from services.silver.batchsql import BatchSql, Mask
 from services.silver.record import shortened
 from shared.dataset import Dataset
 from shared.functions import DERIVATIONS
 from shared.rules import Rule
-
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 # The named function that decides a kind of rule, and what a text is not when it says no.
 FUNCTIONS = {"email": "email_valid", "phone": "phone_plausible", "url": "url_valid"}
@@ -28,18 +26,11 @@ _CALLED = {"email": "e-mail address", "phone": "phone number that can exist", "u
 def verdicts(sql: BatchSql, dataset: Dataset, batch: pa.RecordBatch) -> dict[str, Mask]:
     """Return by rule which rows keep it, (n,) each; without the rules that need to know of other rows."""
     asked = {rule.name: text for rule in dataset.rules if (text := rule_sql(rule)) is not None}
-    answers = sql.evaluate(batch, list(asked.values()))
-    held = {name: _mask(answer) for name, answer in zip(asked, answers, strict=True)}
+    held = dict(zip(asked, sql.judge(batch, list(asked.values())), strict=True))
     for rule in dataset.rules:
         if rule.kind in FUNCTIONS:
             held[rule.name] = _by_function(rule, dataset, batch)
     return held
-
-
-def _mask(values: pa.Array) -> Mask:
-    """Return true values as a mask; NULL counts as broken."""
-    result: Mask = pc.fill_null(values.cast(pa.bool_()), False).to_numpy(zero_copy_only=False)
-    return result
 
 
 def rule_sql(rule: Rule) -> str | None:
@@ -89,7 +80,7 @@ def _by_function(rule: Rule, dataset: Dataset, batch: pa.RecordBatch) -> Mask:
         known = next(derived, None)
         column = batch.column(name)
         answer = batch.column(known) if known else DERIVATIONS[FUNCTIONS[rule.kind]].apply([column])
-        held &= _mask(pc.or_(answer, column.is_null()))
+        held &= pc.fill_null(pc.or_(answer, column.is_null()), False).to_numpy(zero_copy_only=False)
     return held
 
 
