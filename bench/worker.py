@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from services.silver.service import SilverService
 from shared.adapters.kafka import KafkaBus
@@ -33,6 +33,11 @@ class CommitClock:
         """Note the moment and send the event."""
         self.committed = self.committed or time.monotonic()
         self._bus.publish(topic, key, value)
+
+    def publish_all(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
+        """Note the moment and send the events."""
+        self.committed = self.committed or time.monotonic()
+        self._bus.publish_all(topic, events)
 
     def close(self) -> None:
         """Give the connection back."""

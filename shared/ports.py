@@ -101,6 +101,10 @@ class EventBus(Protocol):
         """Send one event and wait until the broker has it."""
         ...
 
+    def publish_all(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
+        """Send several events, each a key and a value, and wait until the broker has them all."""
+        ...
+
     def close(self) -> None:
         """Give the connection back."""
         ...
@@ -123,6 +127,17 @@ class Session(Protocol):
 
     def rows(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
         """Run a query and return its rows."""
+        ...
+
+    def later(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> None:
+        """Run a statement before the next one or before the commit, in the same round trip.
+
+        What it meets is raised there; a rollback forgets it.
+        """
+        ...
+
+    def at_once(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
+        """Run a query as a transaction of its own, in one round trip; whatever is open is committed with it."""
         ...
 
     def copy_in(self, statement: str, chunks: Iterable[bytes]) -> int:

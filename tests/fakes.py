@@ -113,6 +113,11 @@ class FakeBus:
             raise Unavailable("Kafka", "switched off")
         self.topics = {**partitions_by_topic, **self.topics}
 
+    def publish_all(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
+        """Keep the events."""
+        for key, value in events:
+            self.publish(topic, key, value)
+
     def publish(self, topic: str, key: str, value: bytes) -> None:
         if self.is_away:
             raise Unavailable("Kafka", "switched off")

@@ -32,6 +32,11 @@ class ListBus:
     def ensure_topics(self, partitions_by_topic: Any) -> None:
         """Topics are whatever is published to."""
 
+    def publish_all(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
+        """Keep the events."""
+        for key, value in events:
+            self.publish(topic, key, value)
+
     def publish(self, topic: str, key: str, value: bytes) -> None:
         """Keep the event."""
         self.published.append((topic, key, value))
@@ -117,6 +122,12 @@ class Pipeline:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return path
+
+    def handle(self, *messages: bytes) -> None:
+        """Let silver handle messages that wait together."""
+        handled = 0
+        while handled < len(messages):
+            handled += self.silver.handle(messages[handled:])
 
     def process(self, *object_ids: uuid.UUID) -> list[str | None]:
         """Take objects through silver in the given order; return their statuses."""

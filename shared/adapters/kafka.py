@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -89,10 +89,14 @@ class KafkaBus:
 
     def publish(self, topic: str, key: str, value: bytes) -> None:
         """Send one event and wait until the broker has it."""
+        self.publish_all(topic, [(key, value)])
+
+    def publish_all(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
+        """Send several events, each a key and a value, and wait until the broker has them all."""
         was_connected = self._producer is not None
+        wanted = [event for event in events for _ in range(copies("bus.publish"))]
         try:
-            for _ in range(copies("bus.publish")):
-                self._send(topic, key, value)
+            self._send(topic, wanted)
         except Unavailable:
             if not was_connected:
                 raise
@@ -100,7 +104,7 @@ class KafkaBus:
             self._drop_producer()
             if self._wanted:
                 self.ensure_topics(self._wanted)
-            self._send(topic, key, value)
+            self._send(topic, wanted)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -108,9 +112,11 @@ class KafkaBus:
         with self._lock:
             self._drop_admin()
 
-    def _send(self, topic: str, key: str, value: bytes) -> None:
+    def _send(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
         with _translated():
-            self._kept_producer().send(topic, key=key.encode(), value=value).get(timeout=TIMEOUT_MS / 1000)
+            producer = self._kept_producer()
+            for sent in [producer.send(topic, key=key.encode(), value=value) for key, value in events]:
+                sent.get(timeout=TIMEOUT_MS / 1000)
 
     def _kept_producer(self) -> KafkaProducer:
         with self._lock:

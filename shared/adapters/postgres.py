@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
@@ -56,6 +56,7 @@ def _passes(error: psycopg2.Error) -> bool:
     return error.pgcode in _PASSING or error.pgcode.startswith(_PASSING_CLASSES)
 
 
+Params: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 _IN_THE_MIDDLE = 3  # of a binary COPY: header and rows are sent, the trailer is not
 
 
@@ -87,32 +88,55 @@ class _ChunkReader(io.RawIOBase):
 
 
 class PostgresSession:
-    """One connection; see shared.ports.Session."""
+    """One connection; see shared.ports.Session.
+
+    The driver is left in its autocommit mode, and transactions are opened here, together with their first statement: the
+    driver's own BEGIN is a round trip of its own.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._pid: int = connection.get_backend_pid()
+        connection.autocommit = True
+        self._waiting: list[bytes] = []  # statements that go with the next one
 
     @property
     def backend_pid(self) -> int:
         """Process id of the server's session."""
         return self._pid
 
-    def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> int:
+    def execute(self, sql: str, params: Params = None) -> int:
         """Run a statement and return how many rows it touched."""
         with _translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, params)
+            self._send(cursor, sql, params)
             return int(cursor.rowcount)
 
-    def rows(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
+    def rows(self, sql: str, params: Params = None) -> list[Row]:
         """Run a query and return its rows."""
         with _translated(), self._connection.cursor() as cursor:
+            self._send(cursor, sql, params)
+            return list(cursor.fetchall())
+
+    def later(self, sql: str, params: Params = None) -> None:
+        """Run a statement before the next one or before the commit, in the same round trip."""
+        with _translated(), self._connection.cursor() as cursor:
+            self._waiting.append(cursor.mogrify(sql, params))
+
+    def at_once(self, sql: str, params: Params = None) -> list[Row]:
+        """Run a query as a transaction of its own, in one round trip; whatever is open is committed with it."""
+        with _translated(), self._connection.cursor() as cursor:
+            if self._is_open or self._waiting:
+                self._send(cursor, sql, params)
+                found = list(cursor.fetchall())
+                self.commit()
+                return found
             cursor.execute(sql, params)
             return list(cursor.fetchall())
 
     def copy_in(self, statement: str, chunks: Iterable[bytes]) -> int:
         """Stream chunks into a COPY … FROM STDIN statement and return how many rows the server took."""
         with _translated(), self._connection.cursor() as cursor:
+            self._flush(cursor)
             cursor.copy_expert(statement, _ChunkReader(chunks), size=COPY_CHUNK_BYTES)
             hit("silver.copied")
             return int(cursor.rowcount)
@@ -120,17 +144,39 @@ class PostgresSession:
     def copy_out(self, statement: str, write: Any) -> None:
         """Stream a COPY … TO STDOUT statement into an object with a write method."""
         with _translated(), self._connection.cursor() as cursor:
+            self._flush(cursor)
             cursor.copy_expert(statement, write, size=COPY_CHUNK_BYTES)
 
     def commit(self) -> None:
         """End the transaction, keeping its effects."""
-        with _translated():
-            self._connection.commit()
+        with _translated(), self._connection.cursor() as cursor:
+            if self._is_open or self._waiting:
+                self._send(cursor, "COMMIT")
 
     def rollback(self) -> None:
         """End the transaction, undoing its effects; a lost connection has undone them already."""
+        self._waiting.clear()
         with suppress(psycopg2.Error):
-            self._connection.rollback()
+            if self._is_open:
+                with self._connection.cursor() as cursor:
+                    cursor.execute("ROLLBACK")
+
+    @property
+    def _is_open(self) -> bool:
+        return bool(self._connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE)
+
+    def _send(self, cursor: Any, sql: str, params: Params = None) -> None:
+        """Send a statement, behind what waits and, where no transaction is open, behind the BEGIN of one."""
+        before = [*(() if self._is_open else (b"BEGIN",)), *self._waiting]
+        if not before:
+            cursor.execute(sql, params)
+            return
+        self._waiting = []
+        cursor.execute(b"; ".join([*before, cursor.mogrify(sql, params)]))
+
+    def _flush(self, cursor: Any) -> None:
+        if self._waiting or not self._is_open:
+            self._send(cursor, "SELECT")
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""

@@ -47,6 +47,14 @@ def test_what_is_published_lies_on_the_topic(bus: EventBus, topic: str, request:
     assert messages(bus, request, topic) == [(f"covid/ü {n}.csv", f"event {n}".encode()) for n in range(5)]
 
 
+def test_several_are_published_in_their_order(bus: EventBus, topic: str, request: pytest.FixtureRequest) -> None:
+    bus.ensure_topics({topic: 1})
+    events = [(f"key {n % 2}", b"%d" % n) for n in range(5)]
+    bus.publish_all(topic, events)
+    bus.publish_all(topic, [])
+    assert messages(bus, request, topic) == events
+
+
 def test_topics_are_made_once_and_keep_their_messages(
     bus: EventBus, topic: str, request: pytest.FixtureRequest
 ) -> None:

@@ -47,9 +47,7 @@ def warehouse(stack: Stack) -> Iterator[Postgres]:
 
 def _outside_transactions(server: Postgres, statement: str) -> None:
     with server.session("test") as session:
-        session.rollback()
-        session._connection.autocommit = True
-        session.execute(statement)
+        session._connection.cursor().execute(statement)
 
 
 CATALOG: Catalog = load_catalog(data_file_root("config") / "datasets")
