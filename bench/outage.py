@@ -11,7 +11,6 @@ from bench.flow import flowing, put_all, say, stack_parser
 from bench.small_files import content
 from bench.ten_million import CONTRACT
 from services.stack.servers import KAFKA
-from shared.adapters.s3 import open_s3
 
 ROWS = 100
 SETTLE_SECONDS_MAX = 600.0
@@ -24,12 +23,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long Kafka is away (default 60)")
     options = parser.parse_args()
     with flowing(options, {"readings": CONTRACT}) as flow:
-        store = open_s3(flow.stack.settings)
-        put_all(store, {"readings/warm.csv": content(0, ROWS)})
+        settings = flow.stack.settings
+        put_all(settings, {"readings/warm.csv": content(0, ROWS)})
         flow.await_done("readings/warm.csv", 1, 120)
         flow.servers.stop(KAFKA)
         stopped_at = time.monotonic()
-        put_seconds = put_all(store, {f"readings/{n:05}.csv": content(n, ROWS) for n in range(1, options.files + 1)})
+        put_seconds = put_all(settings, {f"readings/{n:05}.csv": content(n, ROWS) for n in range(1, options.files + 1)})
         while (left_seconds := options.seconds - (time.monotonic() - stopped_at)) > 0:
             flow.stack.tick()
             time.sleep(min(left_seconds, 0.2))

@@ -8,7 +8,6 @@ import time
 
 from bench.flow import flowing, put_all, say, stack_parser
 from bench.ten_million import CONTRACT
-from shared.adapters.s3 import open_s3
 
 WARM_UP_FILES = 20
 SECONDS_A_FILE_MAX = 1.0
@@ -31,14 +30,14 @@ def main() -> int:
     parser.add_argument("--silver", type=int, default=1, help="silver workers (default 1)")
     options = parser.parse_args()
     with flowing(options, {"readings": CONTRACT}, silver=options.silver) as flow:
-        store = open_s3(flow.stack.settings)
+        settings = flow.stack.settings
         first = {f"readings/warm/{n:05}.csv": content(n, options.rows) for n in range(WARM_UP_FILES)}
-        put_all(store, first)
+        put_all(settings, first)
         flow.await_done("readings/warm/%", WARM_UP_FILES, 120)
         numbers = range(WARM_UP_FILES, WARM_UP_FILES + options.files)
         files = {f"readings/drop/{n:05}.csv": content(n, options.rows) for n in numbers}
         began = time.monotonic()
-        put_seconds = put_all(store, files)
+        put_seconds = put_all(settings, files)
         flow.await_done("readings/drop/%", options.files, 60 + options.files * SECONDS_A_FILE_MAX)
         seconds = time.monotonic() - began
         span_seconds = flow.span_seconds("readings/drop/%")

@@ -18,6 +18,7 @@ from minio.notificationconfig import NotificationConfig, QueueConfig
 from minio.versioningconfig import ENABLED, VersioningConfig
 
 from shared.adapters.listing import PAGE_VERSIONS, Ask, Page, list_level, list_versions, plain_version
+from shared.adapters.smallobjects import SmallObjects
 from shared.errors import ConfigurationError, ObjectDamaged, ObjectGone, Unavailable
 from shared.ports import Folder, ObjectInfo
 from shared.settings import Settings
@@ -58,6 +59,10 @@ def decode_metadata(value: str) -> str:
         return base64.b64decode(value[len(_ENCODED[0]) : -len(_ENCODED[1])], validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return value
+
+
+def _encoded(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): encode_metadata(value) for name, value in metadata.items()}
 
 
 BAD_REQUEST, SERVER_ERROR = 400, 500
@@ -106,6 +111,7 @@ class S3:
     ) -> None:
         self._page_versions = page_versions
         self._is_exact = False  # its listings have fractions of a second
+        self._small = SmallObjects(endpoint, access_key, secret_key, REGION, secure=secure)
         self._client = Minio(
             endpoint,
             access_key=access_key,
@@ -160,6 +166,8 @@ class S3:
 
     def upload(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> None:
         """Store a file, in parts where it is large."""
+        if self._small.write(bucket, key, path, _encoded(metadata)):
+            return
         with path.open("rb") as file:
             self._put(bucket, key, file, path.stat().st_size, metadata)
 
@@ -177,13 +185,24 @@ class S3:
 
         The answer to a PUT has no modification time, which the identity of an unversioned object needs.
         """
-        headers = {_META + name.lower(): encode_metadata(value) for name, value in metadata.items()}
+        headers = {_META + name: value for name, value in _encoded(metadata).items()}
         with _translated(f"{bucket}/{key}"):
             stored = self._client.put_object(bucket, key, file, size_bytes, metadata=headers, part_size=PART_BYTES)
         return plain_version(stored.version_id)
 
     def stat(self, bucket: str, key: str, version_id: str = "") -> ObjectInfo:
         """Describe a version (default: the newest) with its user metadata; raises ObjectGone."""
+        if answer := self._small.head(bucket, key, version_id):
+            meta, user = answer
+            return ObjectInfo(
+                bucket=bucket,
+                key=key,
+                version_id=plain_version(meta["version"]),
+                etag=(meta["e_tag"] or "").strip('"'),
+                size_bytes=meta["size"],
+                last_modified=meta["last_modified"],
+                metadata={name: decode_metadata(value) for name, value in user.items()},
+            )
         with _translated(f"{bucket}/{key}"):
             found = self._client.stat_object(bucket, key, version_id=version_id or None)
         headers = {name.lower(): value for name, value in (found.metadata or {}).items()}
@@ -205,6 +224,9 @@ class S3:
 
     def fetch(self, info: ObjectInfo, target: Path) -> str:
         """Write exactly the version `info` names into `target` and return its sha256 as hex."""
+        if (data := self._small.read(info)) is not None:
+            target.write_bytes(data)
+            return hashlib.sha256(data).hexdigest()
         what = f"{info.bucket}/{info.key}"
         condition = None if info.version_id else {"If-Match": f'"{info.etag}"'}
         digest, got_bytes = hashlib.sha256(), 0
@@ -214,7 +236,7 @@ class S3:
             )
             try:
                 # A connection that breaks before the announced length is an outage, not damage.
-                for chunk in response.stream(CHUNK_BYTES):
+                for chunk in response.stream(CHUNK_BYTES, decode_content=False):
                     digest.update(chunk)
                     got_bytes += file.write(chunk)
             finally:

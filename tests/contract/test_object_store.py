@@ -1,8 +1,11 @@
 """What every object store must do: the in-memory fake and the real server, held to one suite."""
 
+import gzip
 import hashlib
+import io
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -221,3 +224,60 @@ def test_a_store_that_cannot_announce_to_a_target_says_so(request: pytest.Fixtur
 
     with pytest.raises(ConfigurationError, match="cannot announce bucket"):
         real.ensure_notification(name, ["arn:minio:sqs::NOBODY:kafka"])
+
+
+@pytest.fixture
+def s3(request: pytest.FixtureRequest) -> S3:
+    settings = request.getfixturevalue("stack").settings
+    return S3(
+        settings.s3_endpoint, settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value()
+    )  # fmt: skip
+
+
+def test_small_objects_go_the_quick_way_and_it_says_the_same(
+    s3: S3, bucket_of_s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = s3.put_bytes(bucket_of_s3, KEY, b"a,b\n", {"landed-at": "x", "note": "ü"})
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"a,b\n")
+    assert s3._small.head(bucket_of_s3, KEY, put.version_id) is not None
+    assert s3._small.read(put) == b"a,b\n"
+    assert s3._small.write(bucket_of_s3, "other", source, {"note": "x"})
+    quick = s3.stat(bucket_of_s3, KEY, put.version_id), s3.fetch(put, target)
+    monkeypatch.setattr(s3._small, "_rests_until", float("inf"))
+    assert s3._small.read(put) is None
+    assert (s3.stat(bucket_of_s3, KEY, put.version_id), s3.fetch(put, target)) == quick
+    assert s3.stat(bucket_of_s3, "other").metadata == {"note": "x"}
+
+
+@pytest.mark.parametrize("key", ["folder//file", "folder/", "/file"])
+def test_keys_that_the_quick_way_would_change_do_not_go_it(s3: S3, bucket_of_s3: str, key: str) -> None:
+    assert s3._small.head(bucket_of_s3, key, "") is None
+    assert s3._small._rests_until == 0
+
+
+def test_a_store_that_is_away_is_not_asked_twice_each_time(tmp_path: Path) -> None:
+    store = S3("127.0.0.1:1", "access", "secret")
+    info = ObjectInfo("bucket", "key", "1", "etag", 3, datetime.now(UTC))
+    with pytest.raises(Unavailable):
+        store.fetch(info, tmp_path / "x")
+    assert store._small._rests_until > 0
+
+
+def test_bytes_come_as_they_were_stored_whatever_their_encoding_is_said_to_be(
+    s3: S3, bucket_of_s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = gzip.compress(b"a,b\n1,2\n")
+    s3._client.put_object(bucket_of_s3, KEY, io.BytesIO(packed), len(packed), metadata={"Content-Encoding": "gzip"})
+    info = s3.stat(bucket_of_s3, KEY)
+    for rests_until in (0.0, float("inf")):
+        monkeypatch.setattr(s3._small, "_rests_until", rests_until)
+        s3.fetch(info, tmp_path / "x")
+        assert (tmp_path / "x").read_bytes() == packed
+
+
+@pytest.fixture(params=[True, False], ids=["versioned", "unversioned"])
+def bucket_of_s3(request: pytest.FixtureRequest, s3: S3) -> str:
+    name = f"contract-{uuid.uuid4().hex[:12]}"
+    s3.ensure_bucket(name, versioned=request.param)
+    return name
