@@ -5,12 +5,13 @@ failed is tried again alone at growing intervals.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from shared.catalog import Catalog
+from shared.dataset import Disposition
 from shared.errors import ObjectGone
 from shared.events import ObjectRef
 from shared.ports import ObjectInfo, ObjectStore, Session
@@ -41,6 +42,19 @@ class Registration:
     dataset: str | None
     status: str
     is_new: bool
+    write_disposition: Disposition
+    info: ObjectInfo
+    content_sha256: str | None  # as declared when it was landed
+
+
+@dataclass(frozen=True)
+class Described:
+    """An object version as the store describes it, with its place in time."""
+
+    info: ObjectInfo
+    landed_at: datetime
+    listed_at: datetime  # modification time as precise as the store's listing gives it
+    order: int  # among versions of the key that share a time
 
 
 def register(
@@ -52,29 +66,38 @@ def register(
     consoles put for a folder. A version that is known already is not asked for again: events come more than once.
     Objects that no dataset claims are entered as ignored; objects dated too far ahead as held.
     """
-    if known := _known(session, ref):
-        return known
+    if found := known(session, [ref]):
+        return found[ref]
+    described = describe(store, ref)
+    return enter(session, catalog, [described], discovered_by)[0] if described else None
+
+
+def describe(store: ObjectStore, ref: ObjectRef) -> Described | None:
+    """Ask the store for a version; None when there is nothing to be entered into the ledger: see `register`."""
     try:
-        info = store.stat(ref.bucket, ref.key, ref.version_id)
+        return place(store, store.stat(ref.bucket, ref.key, ref.version_id))
     except ObjectGone:
         return None
-    return register_known(session, store, catalog, info, discovered_by)
 
 
-def _known(session: Session, ref: ObjectRef) -> Registration | None:
-    """Return what the ledger says of a version that the store names uniquely; commits."""
-    if not ref.version_id:
-        return None
+def known(session: Session, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, Registration]:
+    """Return what the ledger says of versions that the store names uniquely, of those that it has; commits."""
+    named = [ref for ref in refs if ref.version_id]
+    if not named:
+        return {}
     found = session.rows(
-        "SELECT object_id, dataset, status FROM bronze.ingestion_metadata"
-        " WHERE bucket = %s AND object_key = %s AND version_id = %s",
-        (ref.bucket, ref.key, ref.version_id),
+        "SELECT bucket, object_key, version_id, etag, size_bytes, landed_at, object_id, dataset, status,"
+        " write_disposition, content_sha256"
+        " FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked (bucket, object_key, version_id)"
+        " JOIN bronze.ingestion_metadata USING (bucket, object_key, version_id)",
+        ([ref.bucket for ref in named], [ref.key for ref in named], [ref.version_id for ref in named]),
     )
     session.commit()
-    if not found:
-        return None
-    object_id, dataset, status = found[0]
-    return Registration(object_id, dataset, status, is_new=False)
+    by_name = {
+        tuple(row[:3]): Registration(row[6], row[7], row[8], False, row[9], ObjectInfo(*row[:6]), row[10])
+        for row in found
+    }
+    return {ref: by_name[name] for ref in named if (name := (ref.bucket, ref.key, ref.version_id)) in by_name}
 
 
 def release_unclaimed(session: Session, catalog: Catalog) -> int:
@@ -93,38 +116,66 @@ def register_known(
     session: Session, store: ObjectStore, catalog: Catalog, info: ObjectInfo, discovered_by: Discovery
 ) -> Registration | None:
     """Enter an object version that was already described by `stat`; see `register`."""
-    if info.is_delete_marker or info.key.endswith("/"):
-        return None
-    landed_at, precise, order = _landed(store, info)
-    identity = object_id(info.bucket, info.key, info.version_id, info.etag, precise)
-    dataset = catalog.for_key(info.key)
+    placed = place(store, info)
+    return enter(session, catalog, [placed], discovered_by)[0] if placed else None
+
+
+_STATUSES = "SELECT object_id, status FROM bronze.ingestion_metadata WHERE object_id = ANY(%s)"
+
+
+def enter(
+    session: Session, catalog: Catalog, described: Sequence[Described], discovered_by: Discovery
+) -> list[Registration]:
+    """Enter object versions into the ledger by one statement; commits; returns what it says of them, in their order."""
+    rows = {_identity(one): _row(catalog, one, discovered_by) for one in described}
+    # Looked for before they are inserted: an insertion waits for whoever has the row under change, frozen or not.
+    statuses: dict[uuid.UUID, str] = dict(session.rows(_STATUSES, (list(rows),)))
+    missing = sorted(rows.keys() - statuses.keys())  # in one order, so that no two insertions wait for each other
+    new: set[uuid.UUID] = set()
+    if missing:
+        values = ", ".join([_VALUES] * len(missing))
+        inserted = session.rows(
+            f"{_INSERT} VALUES {values} ON CONFLICT (object_id) DO NOTHING RETURNING object_id, status",
+            [value for identity in missing for value in rows[identity]],
+        )
+        new.update(identity for identity, _ in inserted)
+        statuses.update(inserted)
+        if len(new) < len(missing):  # somebody else was faster
+            statuses.update(session.rows(_STATUSES, (missing,)))
+    session.commit()
+    return [_registration(one, rows[_identity(one)], statuses[_identity(one)], new) for one in described]
+
+
+def _registration(one: Described, row: tuple[Any, ...], status: str, new: Set[uuid.UUID]) -> Registration:
+    return Registration(row[0], row[1], status, row[0] in new, row[11], one.info, row[7])
+
+
+_INSERT = (
+    UNSYNCED
+    + """
+    INSERT INTO bronze.ingestion_metadata
+        (object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, source_url,
+         landed_at, version, write_disposition, discovered_by, status, error_message, finished_at)
+    """
+)
+_VALUES = f"({', '.join(['%s'] * 15)}, CASE WHEN %s = 'ignored' THEN clock_timestamp() END)"
+
+
+def _identity(one: Described) -> uuid.UUID:
+    return object_id(one.info.bucket, one.info.key, one.info.version_id, one.info.etag, one.listed_at)
+
+
+def _row(catalog: Catalog, one: Described, discovered_by: Discovery) -> tuple[Any, ...]:
+    """Return the values of an object's row, as `_VALUES` takes them."""
+    info, identity, dataset = one.info, _identity(one), catalog.for_key(one.info.key)
     disposition = dataset.disposition_of(info.metadata.get(WRITE_DISPOSITION)) if dataset else "merge"
     status, reason = ("registered", None) if dataset else ("ignored", _unclaimed(info.key, catalog))
-    known = "SELECT status FROM bronze.ingestion_metadata WHERE object_id = %s"
-    # Looked for before it is inserted: an insertion waits for whoever has the row under change, frozen or not.
-    if found := session.rows(known, (identity,)):
-        session.commit()
-        return Registration(identity, dataset.name if dataset else None, found[0][0], is_new=False)
-    is_new = session.execute(
-        UNSYNCED
-        + """
-        INSERT INTO bronze.ingestion_metadata
-            (object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, source_url,
-             landed_at, version, write_disposition, discovered_by, status, error_message, finished_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-                CASE WHEN %s = 'ignored' THEN clock_timestamp() END)
-        ON CONFLICT (object_id) DO NOTHING
-        """,
-        (
-            identity, dataset.name if dataset else None, info.bucket, info.key, info.version_id, info.etag,
-            info.size_bytes, info.metadata.get(CONTENT_SHA256), info.metadata.get(SOURCE_URL),
-            landed_at, version_of(landed_at, order, identity), disposition, discovered_by, status, reason, status,
-        ),
+    return (
+        identity, dataset.name if dataset else None, info.bucket, info.key, info.version_id, info.etag,
+        info.size_bytes, info.metadata.get(CONTENT_SHA256), info.metadata.get(SOURCE_URL),
+        one.landed_at, version_of(one.landed_at, one.order, identity), disposition, discovered_by, status, reason,
+        status,
     )  # fmt: skip
-    if not is_new:  # somebody else was faster
-        status = str(session.rows(known, (identity,))[0][0])
-    session.commit()
-    return Registration(identity, dataset.name if dataset else None, status, bool(is_new))
 
 
 def close_deleted(session: Session, object_id: uuid.UUID) -> bool:
@@ -155,21 +206,23 @@ def _unclaimed(key: str, catalog: Catalog) -> str:
     )
 
 
-def _landed(store: ObjectStore, info: ObjectInfo) -> tuple[datetime, datetime, int]:
-    """Return (landed_at, modification time as the listing gives it, order among the key's versions).
+def place(store: ObjectStore, info: ObjectInfo) -> Described | None:
+    """Give a described version its place in time; None for what is no file: see `register`.
 
     A listing is needed for drops only: `stat` gives whole seconds on every server, listings give more on some,
     and versions of one key that share a second are told apart by their place in it.
     """
+    if info.is_delete_marker or info.key.endswith("/"):
+        return None
     declared = declared_landing(info.metadata.get(LANDED_AT, ""))
     if declared is not None:
-        return declared, info.last_modified, 0
+        return Described(info, declared, info.last_modified, 0)
     versions = [v for v in _of_key(store.versions(info.bucket, info.key), info.key) if not v.is_delete_marker]
     for age, listed in enumerate(versions):
         if listed.version_id == info.version_id:
             at = drop_landed_at(listed.last_modified, listed.is_exact)
-            return at, listed.last_modified, len(versions) - 1 - age
-    return drop_landed_at(info.last_modified, is_exact=False), info.last_modified, 0
+            return Described(info, at, listed.last_modified, len(versions) - 1 - age)
+    return Described(info, drop_landed_at(info.last_modified, is_exact=False), info.last_modified, 0)
 
 
 def declared_landing(text: str) -> datetime | None:

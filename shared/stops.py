@@ -78,6 +78,11 @@ class Brake:
         self._reason: str | None = None
         self._stop_id: int | None = None
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the worker is stopped."""
+        return self._reason is not None
+
     def succeeded(self) -> None:
         """Note that an object took effect: what failed before it was not the deployment."""
         self._failures.clear()

@@ -1,7 +1,7 @@
 """Gold: what is touched → refresh → audit → announce."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from services.gold.announce import announce, announce_forgotten
 from services.gold.deadletter import bury_once
@@ -11,7 +11,7 @@ from services.gold.transaction import Refreshed
 from shared.catalog import Catalog
 from shared.deadletters import bury
 from shared.errors import Unavailable, UndecodableEvent
-from shared.events import read_silver_ready
+from shared.events import SilverChange, read_silver_ready
 from shared.metrics import DEAD_LETTERS, NO_METRICS, Metrics
 from shared.models import Models
 from shared.ports import EventBus, Session
@@ -45,16 +45,25 @@ class Gold:
         """Take up what was left while nobody listened. Raises Unavailable after retrying, and nothing else."""
         self._guarded(self._take_up, b"", None)
 
-    def handle(self, raw: bytes) -> None:
-        """Bring gold up to date after an event. Raises Unavailable after retrying, and nothing else."""
+    def handle(self, messages: Sequence[bytes]) -> int:
+        """Bring gold up to date after events, by one refresh; return their number.
+
+        Raises Unavailable after retrying, and nothing else.
+        """
+        changes = [(raw, change.dataset) for raw in messages if (change := self._read(raw))]
+        if changes:
+            self._guarded(self._refresh, *changes[0])
+        return len(messages)
+
+    def _read(self, raw: bytes) -> SilverChange | None:
+        """Read an event; one that cannot be read becomes a dead letter."""
         try:
-            change = read_silver_ready(raw)
+            return read_silver_ready(raw)
         except UndecodableEvent as error:
             with self._session.use() as session:
                 bury(session, self._bus, SILVER_READY, raw, error)
             self._metrics.count(DEAD_LETTERS, SILVER_READY)
-            return
-        self._guarded(self._refresh, raw, change.dataset)
+            return None
 
     def _guarded(self, work: Callable[[], object], raw: bytes, dataset: str | None) -> None:
         """Do the work, waiting for servers that are away; what else fails becomes a dead letter."""

@@ -1,6 +1,7 @@
 """Start one silver worker: read the settings, connect the adapters, consume bronze-ready."""
 
 import sys
+from collections.abc import Sequence
 
 from services.silver.service import SilverService
 from services.silver.waiting import Waiting
@@ -38,8 +39,8 @@ def main() -> int:
         monitor.health.say_stopped,
     )  # fmt: skip
 
-    def handle(raw: bytes) -> None:
-        patiently(settings.retry_total_seconds, lambda: service.handle(raw), monitor.metrics)
+    def handle(messages: Sequence[bytes]) -> int:
+        return patiently(settings.retry_total_seconds, lambda: service.handle(messages), monitor.metrics)
 
     def stop() -> None:
         worker.stop()

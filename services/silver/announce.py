@@ -1,6 +1,16 @@
-"""After the commit: tell gold, and write the change set to the lake. Both may be repeated, and the sweep sees to it."""
+"""After the commit: tell gold, and write the change set to the lake. Both may be repeated, and the sweep sees to it.
+
+Neither the broker nor the store is waited for while more small files are to be merged: what is under way is settled before
+their messages are acknowledged.
+"""
 
 import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from services.silver import lake
@@ -8,76 +18,163 @@ from services.silver.job import ObjectVersion
 from services.silver.load import Merged
 from shared.announce import announce
 from shared.catalog import Catalog
+from shared.errors import Unavailable
 from shared.events import SilverChange, silver_ready
 from shared.failpoints import hit
-from shared.landing import database_now
 from shared.ports import EventBus, ObjectStore, Session
 from shared.session import UNSYNCED
 from shared.settings import SILVER_BUCKET, SILVER_READY
 
+WRITTEN_BESIDE_ROWS_MAX = 10_000  # rows of which a change file is written beside the next merge
+THREADS = 1  # they wait for the store's disk
+
+
+@dataclass
+class Sending:
+    """A change set on its way to gold and to the lake."""
+
+    change_set_id: uuid.UUID
+    dataset: str
+    object_id: uuid.UUID
+    event: bytes  # for gold
+    path: Path
+    is_announced: bool = False
+    write: Callable[[], object] = lambda: None  # its change file, unless that is written already
+    export: Future[None] | None = None
+
 
 class Announcer:
-    """The way of a committed change set to gold and to the silver-layer bucket."""
+    """The way of committed change sets to gold and to the silver-layer bucket."""
 
     def __init__(self, store: ObjectStore, bus: EventBus, catalog: Catalog, scratch: Path) -> None:
         self._store, self._bus, self._catalog, self._scratch = store, bus, catalog, scratch
+        self._pool = ThreadPoolExecutor(THREADS, "export")
+        self._sending: dict[uuid.UUID, Sending] = {}
+        self._failures: list[tuple[Sending, Exception]] = []
 
     def announce(self, session: Session, obj: ObjectVersion, merged: Merged) -> None:
-        """Tell gold, then write the change set to the lake; both are repeated by the sweep if this worker dies here."""
+        """Begin to tell gold and to write the change set to the lake; both are repeated by the sweep if this worker dies."""
         for ref in merged.freed:
             announce(session, self._bus, ref)
         if merged.change_set_id is None:
             return
-        self._publish(session, merged.change_set_id, obj.dataset, obj.object_id)
-        hit("silver.published")
-        path = self._scratch / f"{merged.change_set_id}.parquet"
-        try:
-            lake.write_change_file(merged.job, path)
-            self._export(session, merged.change_set_id, obj.dataset, path)
-        finally:
-            path.unlink(missing_ok=True)
+        sending = self._new(merged.change_set_id, obj.dataset, obj.object_id, merged.job.state.now)
+        schema = lake.lake_schema(merged.job.dataset, merged.job.evolved)
+        batches = lake.change_batches(merged.job, schema)
+        if merged.job.file.good.rows <= WRITTEN_BESIDE_ROWS_MAX:
+            sending.write = partial(lake.write_change_file, schema, list(batches), sending.path)
+        else:
+            self._publish(session)
+            lake.write_change_file(schema, batches, sending.path)
+        self._begin_export(sending)
 
-    def _publish(self, session: Session, change_set_id: uuid.UUID, dataset: str, object_id: uuid.UUID | None) -> None:
-        change = SilverChange(
-            dataset=dataset, change_set_id=str(change_set_id), object_id=str(object_id) if object_id else None
-        )
-        self._bus.publish(SILVER_READY, dataset, silver_ready(change, database_now(session)))
-        session.execute(
-            UNSYNCED + "UPDATE silver.change_sets SET announced_at = clock_timestamp() WHERE change_set_id = %s",
-            (change_set_id,),
-        )
-        session.commit()
+    def repeat(self, session: Session, object_ids: Sequence[uuid.UUID]) -> None:
+        """Begin again with finished objects whose worker died between commit and publishing.
 
-    def _export(self, session: Session, change_set_id: uuid.UUID, dataset: str, path: Path) -> None:
-        key = lake.change_key(dataset, change_set_id)
-        self._store.upload(SILVER_BUCKET, key, path, {"change-set-id": str(change_set_id)})
-        hit("silver.exported")
-        session.execute(
-            UNSYNCED + "UPDATE silver.change_sets SET exported_at = clock_timestamp() WHERE change_set_id = %s",
-            (change_set_id,),
-        )
-        session.commit()
-
-    def repeat(self, session: Session, object_id: uuid.UUID) -> None:
-        """Repeat the announcement of a finished object whose worker died between commit and publishing.
-
-        Its Parquet file is written from the rows that still are the object's; removals are not known any more.
+        Their Parquet files are written from the rows that still are the objects'; removals are not known any more.
         """
+        if not object_ids:
+            return
         outstanding = session.rows(
             """
-            SELECT change_set_id, dataset, announced_at IS NULL FROM silver.change_sets
-            WHERE object_id = %s AND (announced_at IS NULL OR exported_at IS NULL)
+            SELECT change_set_id, dataset, object_id, announced_at IS NOT NULL, created_at FROM silver.change_sets
+            WHERE object_id = ANY(%s) AND (announced_at IS NULL OR exported_at IS NULL)
             """,
-            (object_id,),
+            (list(object_ids),),
         )
         session.commit()
-        for change_set_id, dataset, is_unannounced in outstanding:
-            if is_unannounced:
-                self._publish(session, change_set_id, dataset, object_id)
-            path = self._scratch / f"{change_set_id}.parquet"
-            self._scratch.mkdir(parents=True, exist_ok=True)
+        for change_set_id, dataset, object_id, is_announced, created_at in outstanding:
+            if change_set_id in self._sending:
+                continue  # by this very worker; its file says more
+            sending = self._new(change_set_id, dataset, object_id, created_at)
+            sending.is_announced = is_announced
             try:
-                lake.write_current_rows(session, self._catalog[dataset], object_id, path)
-                self._export(session, change_set_id, dataset, path)
-            finally:
-                path.unlink(missing_ok=True)
+                lake.write_current_rows(session, self._catalog[dataset], object_id, sending.path)
+                self._begin_export(sending)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - told by the caller
+                session.rollback()
+                self._failures.append((sending, error))
+
+    def settle(self, session: Session) -> list[tuple[Sending, Exception]]:
+        """Tell gold, wait until the lake has what was merged, note both and commit; return what met an unforeseen error.
+
+        Raises Unavailable: what is still to be done is done by the next call.
+        """
+        self._publish(session)
+        exported = []
+        for sending in [one for one in self._sending.values() if one.export]:
+            with self._watching(sending):
+                self._await_export(sending)
+                hit("silver.exported")
+                exported.append(sending.change_set_id)
+        _note(session, "exported_at", exported)
+        for sending in list(self._sending.values()):
+            with self._watching(sending):
+                hit("silver.announced")
+            self._forget(sending)
+        failures, self._failures = self._failures, []
+        return failures
+
+    def _publish(self, session: Session) -> None:
+        """Tell gold of all that it was not told of yet; note it and commit."""
+        unsaid = [one for one in self._sending.values() if not one.is_announced]
+        if not unsaid:
+            return
+        with self._watching(*unsaid):
+            self._bus.publish_all(SILVER_READY, [(one.dataset, one.event) for one in unsaid])
+            hit("silver.published")
+        said = [one for one in unsaid if one.change_set_id in self._sending]
+        _note(session, "announced_at", [one.change_set_id for one in said])
+        for one in said:
+            one.is_announced = True
+
+    @contextmanager
+    def _watching(self, *sendings: Sending) -> Iterator[None]:
+        """Give change sets up that meet an error which is no server's; the sweep repeats what is missing."""
+        try:
+            yield
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - told by the caller
+            for sending in sendings:
+                self._failures.append((sending, error))
+                self._forget(sending)
+
+    def _new(self, change_set_id: uuid.UUID, dataset: str, object_id: uuid.UUID, at: datetime) -> Sending:
+        change = SilverChange(dataset=dataset, change_set_id=str(change_set_id), object_id=str(object_id))
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        path = self._scratch / f"{change_set_id}.parquet"
+        sending = Sending(change_set_id, dataset, object_id, silver_ready(change, at), path)
+        self._sending[change_set_id] = sending
+        return sending
+
+    def _begin_export(self, sending: Sending) -> None:
+        sending.export = self._pool.submit(self._export, sending)
+
+    def _await_export(self, sending: Sending) -> None:
+        assert sending.export is not None
+        try:
+            sending.export.result()
+        except Unavailable:
+            self._begin_export(sending)
+            raise
+
+    def _export(self, sending: Sending) -> None:
+        sending.write()
+        key = lake.change_key(sending.dataset, sending.change_set_id)
+        self._store.upload(SILVER_BUCKET, key, sending.path, {"change-set-id": str(sending.change_set_id)})
+
+    def _forget(self, sending: Sending) -> None:
+        self._sending.pop(sending.change_set_id, None)
+        sending.path.unlink(missing_ok=True)
+
+
+def _note(session: Session, column: str, change_set_ids: list[uuid.UUID]) -> None:
+    if change_set_ids:
+        session.execute(
+            UNSYNCED + f"UPDATE silver.change_sets SET {column} = clock_timestamp() WHERE change_set_id = ANY(%s)",
+            (change_set_ids,),
+        )
+        session.commit()

@@ -21,19 +21,25 @@ from shared.settings import Settings
 CLAIMABLE = ("registered", "processing", "failed")
 
 # Its commit need not wait for the disk: what loses it is a crash of the server, which ends the claim's session with it.
-_CLAIM = (
-    UNSYNCED
-    + """
+_CLAIM = """
     UPDATE bronze.ingestion_metadata
     SET status = 'processing', attempts = attempts + %(attempts)s, epoch = epoch + 1, worker_id = %(worker_id)s,
         started_at = clock_timestamp(), finished_at = NULL
     WHERE object_id = %(object_id)s
     """
-)
 _CLAIMED = """
-RETURNING object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at, version,
-          write_disposition, attempts, epoch, is_approved, request, is_withdrawn, started_at
-"""
+    object_id, dataset, bucket, object_key, version_id, etag, size_bytes, content_sha256, landed_at, version,
+    write_disposition, attempts, epoch, is_approved, request, is_withdrawn, started_at
+    """
+# Nearly always an object waits for whoever comes first; then lock and claim are one statement.
+_CLAIM_WAITING = f"""
+    WITH lock AS MATERIALIZED (SELECT pg_try_advisory_lock(%(lock)s) AS is_taken),
+    claimed AS (
+        {_CLAIM} AND (SELECT is_taken FROM lock) AND status = 'registered'
+            AND (is_approved OR landed_at <= clock_timestamp() + make_interval(secs => %(tolerance)s))
+        RETURNING {_CLAIMED})
+    SELECT lock.is_taken, claimed.* FROM lock LEFT JOIN claimed ON true
+    """
 
 _LOOK_SECONDS = 0.2  # between two looks at a holder whose heartbeat is late
 _END_SECONDS_MAX = 5.0  # for the server to end the session of one that is silent
@@ -55,20 +61,29 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
     `attempts_max` times becomes failed: raises WorkersDied, and the caller commits that with the evidence.
     """
     lock = lock_key(f"object:{object_id}")
-    if not _is_taken(session, lock):
-        session.commit()
-        if not _is_taken_over(session, settings, lock):
-            return None
-    try:
-        claimed = _claim_row(session, settings, object_id, worker_id)
-    except WorkersDied:
-        session.execute("SELECT pg_advisory_unlock(%s)", (lock,))
-        raise
-    session.commit()
-    if claimed is None:
-        session.execute("SELECT pg_advisory_unlock(%s)", (lock,))
-        session.commit()
+    is_taken, *claimed = session.at_once(
+        UNSYNCED + _CLAIM_WAITING,
+        {
+            "lock": lock,
+            "attempts": 1,
+            "worker_id": worker_id,
+            "object_id": object_id,
+            "tolerance": settings.future_tolerance_seconds,
+        },
+    )[0]
+    if not is_taken and not _is_taken_over(session, settings, lock):
         return None
+    if claimed[0] is None:
+        try:
+            found = _claim_other(session, settings, object_id, worker_id)
+        except WorkersDied:
+            session.execute("SELECT pg_advisory_unlock(%s)", (lock,))
+            raise
+        session.commit()
+        if found is None:
+            _unlock(session, lock)
+            return None
+        claimed = list(found)
     *columns, started_at = claimed
     return Claim(ObjectVersion(*columns), lock, started_at)
 
@@ -96,28 +111,6 @@ def _is_taken_over(session: Session, settings: Settings, lock: int) -> bool:
     return False
 
 
-def _claim_row(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Row | None:
-    return (
-        _claim_waiting(session, settings, object_id, worker_id)  # nearly always, and by one statement
-        or _claim_other(session, settings, object_id, worker_id)
-    )
-
-
-def _claim_waiting(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Row | None:
-    """Claim an object that waits for whoever comes first; None where there is more to be looked at."""
-    found = session.rows(
-        _CLAIM + "AND status = 'registered'"
-        " AND (is_approved OR landed_at <= clock_timestamp() + make_interval(secs => %(tolerance)s))" + _CLAIMED,
-        {
-            "attempts": 1,
-            "worker_id": worker_id,
-            "object_id": object_id,
-            "tolerance": settings.future_tolerance_seconds,
-        },
-    )
-    return found[0] if found else None
-
-
 def _claim_other(session: Session, settings: Settings, object_id: uuid.UUID, worker_id: str) -> Row | None:
     found = session.rows(
         "SELECT status, attempts,"
@@ -143,7 +136,7 @@ def _claim_other(session: Session, settings: Settings, object_id: uuid.UUID, wor
         )  # fmt: skip
         return None
     parameters = {"attempts": 0 if is_given_back else 1, "worker_id": worker_id, "object_id": object_id}
-    return session.rows(_CLAIM + _CLAIMED, parameters)[0]
+    return session.rows(f"{UNSYNCED}{_CLAIM} RETURNING {_CLAIMED}", parameters)[0]
 
 
 def _mark(session: Session, object_id: uuid.UUID, status: str, reason: str) -> None:
@@ -219,5 +212,8 @@ def conclude(session: Session, obj: ObjectVersion, status: str, reason: str) -> 
 def release(session: Session, held: Claim) -> None:
     """Give the lock back; the state was written before, and what an interruption left half done is undone."""
     session.rollback()
-    session.execute("SELECT pg_advisory_unlock(%s)", (held.lock,))
-    session.commit()
+    _unlock(session, held.lock)
+
+
+def _unlock(session: Session, lock: int) -> None:
+    session.at_once("SELECT pg_advisory_unlock(%s)", (lock,))

@@ -16,13 +16,21 @@ from services.silver.profile import Profile
 from services.silver.spool import Spool
 from shared.dataset import Dataset, Disposition
 from shared.errors import MedallionError
-from shared.ports import Session
+from shared.ports import ObjectInfo, Session
 from shared.settings import Settings
 from shared.version import micros
 
 
 class Held(MedallionError):
     """The object waits for a person's `approve`."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Bytes in the object store, and what they must be."""
+
+    info: ObjectInfo
+    content_sha256: str | None  # as declared by whoever landed them
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,12 @@ class ObjectVersion:
     is_approved: bool
     request: str | None  # backfill, replay or withdraw; None for the first load and its retries
     is_withdrawn: bool = False  # a person took it back; the pass at hand takes it in again
+
+    @property
+    def stored(self) -> Stored:
+        """The object's bytes."""
+        info = ObjectInfo(self.bucket, self.object_key, self.version_id, self.etag, self.size_bytes, self.landed_at)
+        return Stored(info, self.content_sha256)
 
     @property
     def is_snapshot(self) -> bool:

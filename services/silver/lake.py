@@ -7,7 +7,7 @@ others. It is derived after the commit and may be written again.
 
 import io
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +30,19 @@ def change_key(dataset: str, change_set_id: uuid.UUID) -> str:
     return f"{dataset}/change_set={change_set_id}.parquet"
 
 
-def write_change_file(job: Job, path: Path) -> int:
-    """Write the change set of a merge as Parquet; return its rows."""
-    schema = lake_schema(job.dataset, job.evolved)
+def change_batches(job: Job, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the change set of a merge: what was inserted, updated and removed; `schema` is the `lake_schema`."""
+    for action, word in ((Action.INSERT, "insert"), (Action.UPDATE, "update")):
+        for batch in job.selected(job.actions, action):
+            yield _lake_batch(batch, schema, job.obj.object_id, word)
+    yield from _removed(job, schema)
+
+
+def write_change_file(schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path) -> int:
+    """Write a change set as Parquet; return its rows."""
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for action, word in ((Action.INSERT, "insert"), (Action.UPDATE, "update")):
-            for batch in job.selected(job.actions, action):
-                writer.write_batch(_lake_batch(batch, schema, job.obj.object_id, word))
-                rows += batch.num_rows
-        for batch in _removed(job, schema):
+    with pa.OSFile(str(path), "wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows
     return rows

@@ -15,7 +15,7 @@ from services.silver.check import BAD_SCHEMA, Checker, Tally, good_schema
 from services.silver.claim import finish
 from services.silver.deliveries import judge_delivery, judge_repeat
 from services.silver.findings import find_shared_values
-from services.silver.job import Counts, FileRead, Job, ObjectVersion
+from services.silver.job import Counts, FileRead, Job, ObjectVersion, Stored
 from services.silver.late import merge_late
 from services.silver.merge import merge_keyed
 from services.silver.orphans import free_orphans, parents, set_orphans_aside
@@ -32,11 +32,14 @@ from shared.errors import ObjectDamaged, Rejected
 from shared.events import ObjectRef
 from shared.failpoints import hit
 from shared.locks import end_silent_holder
-from shared.ports import ObjectInfo, ObjectStore, Session
+from shared.ports import ObjectInfo, Session
 from shared.rules import Rule
 from shared.settings import Settings
 
 _NAMESPACE = uuid.UUID("0d0f5f9a-7b1c-5c0e-8e55-5a7a3f0f6e21")
+
+
+Fetch = Callable[[ObjectInfo, Path], str]  # as ObjectStore.fetch
 
 
 @dataclass(frozen=True)
@@ -52,28 +55,30 @@ class Merged:
 
 @contextmanager
 def read_object(
-    store: ObjectStore,
+    fetch: Fetch,
     dataset: Dataset,
-    obj: ObjectVersion,
+    stored: Stored,
+    path: Path,
     settings: Settings,
     sql: BatchSql,
-    scratch: Path,
-    repeats: Callable[[str], bool],
+    repeats: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[FileRead]:
     """Download, unpack, parse, cast and check an object; its rows wait in spools until the with-block ends.
+
+    `path` is where its bytes lie meanwhile; the spools are beside it.
 
     Where `repeats` says of its sha256 that it would change nothing, the file is not parsed.
 
     Raises ObjectGone, ObjectDamaged when length or sha256 differ from what was stored, Rejected when the file cannot
     be read as its contract says.
     """
+    scratch = path.parent
     scratch.mkdir(parents=True, exist_ok=True)
-    path = scratch / f"{obj.object_id}-{obj.epoch}"
     with ExitStack() as cleanup:
         cleanup.callback(path.unlink, missing_ok=True)
-        if obj.size_bytes > dataset.limits.file_bytes_max:
-            raise Rejected(f"the file has {obj.size_bytes:,} bytes, more than limits.file_bytes_max allows")
-        sha256 = _fetched_whole(store, obj, path)
+        if stored.info.size_bytes > dataset.limits.file_bytes_max:
+            raise Rejected(f"the file has {stored.info.size_bytes:,} bytes, more than limits.file_bytes_max allows")
+        sha256 = _fetched_whole(fetch, stored, path)
         hit("silver.fetched")
         good = cleanup.enter_context(Spool(good_schema(dataset), scratch, settings.spool_memory_bytes_max))
         bad = cleanup.enter_context(Spool(BAD_SCHEMA, scratch, settings.spool_memory_bytes_max))
@@ -104,18 +109,17 @@ def read_object(
         )  # fmt: skip
 
 
-def _fetched_whole(store: ObjectStore, obj: ObjectVersion, path: Path) -> str:
+def _fetched_whole(fetch: Fetch, stored: Stored, path: Path) -> str:
     """Download the object and return its sha256; bytes that were damaged on the way are asked for once more.
 
     Raises ObjectGone, and ObjectDamaged when length or sha256 differ both times: then the store holds other bytes.
     """
-    info = ObjectInfo(obj.bucket, obj.object_key, obj.version_id, obj.etag, obj.size_bytes, obj.landed_at)
     for is_last in (False, True):
         try:
-            sha256 = store.fetch(info, path)
-            if obj.content_sha256 in (None, sha256):
+            sha256 = fetch(stored.info, path)
+            if stored.content_sha256 in (None, sha256):
                 return sha256
-            raise ObjectDamaged(f"its sha256 is {sha256}, but {obj.content_sha256} was declared when it was landed")
+            raise ObjectDamaged(f"its sha256 is {sha256}, but {stored.content_sha256} was declared when it was landed")
         except ObjectDamaged:
             if is_last:
                 raise
@@ -217,7 +221,7 @@ def _insert_change_set(
     models: Sequence[str],
 ) -> uuid.UUID:
     change_set_id = uuid.uuid5(_NAMESPACE, f"{obj.object_id} {obj.epoch}")
-    session.execute(
+    session.later(
         """
         INSERT INTO silver.change_sets (change_set_id, dataset, object_id, is_everything, groups, group_columns,
                                         rows_inserted, rows_updated, rows_deleted, rows_rewritten)
@@ -262,7 +266,7 @@ def _log_quality(job: Job) -> None:
         for name, severity, failed, threshold, details in checks
     ]  # fmt: skip
     values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)"] * len(rows))
-    job.session.execute(
+    job.session.later(
         "INSERT INTO silver.data_quality_logs (table_name, quality_check, severity, records_checked, records_failed,"
         f" failure_rate, threshold, passed, object_id, details) VALUES {values}",
         [value for row in rows for value in row],

@@ -27,7 +27,7 @@ class Run:
 def record_run(session: Session, run: Run) -> None:
     """Write one row of history in the session's transaction."""
     counts = vars(run.counts) if run.counts else dict.fromkeys(vars(Counts()))
-    session.execute(
+    session.later(
         """
         INSERT INTO bronze.processing_runs (object_id, dataset, kind, worker_id, outcome, error_message,
             rows_read, rows_inserted, rows_updated, rows_unchanged, rows_deleted, rows_quarantined, rows_duplicate,

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from services.silver.ahead import Ahead
 from services.silver.announce import Announcer
 from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
@@ -47,10 +48,12 @@ from shared.ledger import FINISHED, register
 from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
 from shared.session import KeptSession
-from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings
+from shared.settings import BRONZE_BUCKET, BRONZE_READY, SILVER_READY, Settings
 from shared.stops import Brake, of_event, of_object
 
 log = logging.getLogger("silver")
+
+MOMENT_SECONDS = 1.0  # after which messages are acknowledged before more are begun
 
 
 class Unclaimed(MedallionError):
@@ -91,28 +94,51 @@ class SilverService:
         self._kept = KeptSession(warehouse, f"silver-{worker.worker_id}")
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
         self._broken_off: set[uuid.UUID] = set()  # objects whose attempt ended with the session, and not with us
+        self._seen: set[ObjectRef] = set()  # by the messages at hand
+        self._finished: list[uuid.UUID] = []  # objects that they speak of and that were done before
         self._sql = BatchSql()
         self._own = Scratch(settings.data_dir / "scratch")
         self._scratch = self._own.folder
+        self._ahead = Ahead(store, catalog, settings, self._scratch)
         self._announcer = Announcer(store, bus, catalog, self._scratch)
 
-    def handle(self, raw: bytes) -> None:
-        """Deal with one message of bronze-ready; raises Unavailable only, when a server is away."""
+    def handle(self, messages: Sequence[bytes]) -> int:
+        """Deal with the first of the messages of bronze-ready that have come, for a moment; return how many they were.
+
+        Raises Unavailable only, when a server is away.
+        """
         self._brake.wait()
+        until, handled = time.monotonic() + MOMENT_SECONDS, 0
+        self._seen, self._finished = set(), []
         with self._kept.use() as session:
-            try:
-                for ref in read_bronze_ready(raw):
-                    self._look_at(session, ref)
-                session.rollback()  # nothing is open any more, were it only for reading
-            except Unavailable:
-                raise
-            except Exception as error:  # noqa: BLE001  an event that nobody can act on must not stop the others
-                session.rollback()
-                bury(session, self._bus, BRONZE_READY, raw, error)
-                self._metrics.count(DEAD_LETTERS, BRONZE_READY)
-                self._brake.failed(session, of_event(raw, error))
-                log.error("An event cannot be acted on.", extra={"action": "dead_letter", "reason": str(error)})
-                self._kept.close()  # who knows what it still holds
+            self._ahead.look(session, messages)
+            for raw in messages:
+                goes_on = self._act_on(session, raw)
+                handled += 1
+                if not goes_on or time.monotonic() > until:
+                    break
+        with self._kept.use() as session:
+            self._announcer.repeat(session, self._finished)
+            self._settle(session)
+        return handled
+
+    def _act_on(self, session: Session, raw: bytes) -> bool:
+        """Deal with one message; say whether the next one can be dealt with on the same session."""
+        try:
+            for ref in read_bronze_ready(raw):
+                self._look_at(session, ref)
+            session.rollback()  # nothing is open any more, were it only for reading
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  an event that nobody can act on must not stop the others
+            session.rollback()
+            bury(session, self._bus, BRONZE_READY, raw, error)
+            self._metrics.count(DEAD_LETTERS, BRONZE_READY)
+            self._brake.failed(session, of_event(raw, error))
+            log.error("An event cannot be acted on.", extra={"action": "dead_letter", "reason": str(error)})
+            self._kept.close()  # who knows what it still holds
+            return False
+        return not self._brake.is_on
 
     def _look_at(self, session: Session, ref: ObjectRef) -> None:
         """Register the object an event speaks of, and process it unless that is done."""
@@ -122,17 +148,23 @@ class SilverService:
         if ref.is_removal:
             note_removal(session, self._store, ref)
             return
+        if ref.version_id and ref in self._seen:
+            return  # announced twice, as it was before a moment
+        self._seen.add(ref)
         for waiting in needing_no_bytes(session, ref):
-            self.process(session, waiting)
-        found = register(session, self._store, self._catalog, ref, "event")
+            self._process(session, waiting)
+        found = self._ahead.found(session, ref) or register(session, self._store, self._catalog, ref, "event")
         if found is None:
             log.info("Under an announced key there is nothing to load.", extra={"action": "gone", "key": ref.key})
         elif found.status not in FINISHED:
-            for older in older_registered_snapshots(session, found.object_id, self._skips_superseded(found.dataset)):
-                self.process(session, older)
-            self.process(session, found.object_id)
+            if self._ahead.may_have_snapshots(found.dataset):
+                for older in older_registered_snapshots(
+                    session, found.object_id, self._skips_superseded(found.dataset)
+                ):
+                    self._process(session, older)
+            self._process(session, found.object_id)
         else:
-            self._announcer.repeat(session, found.object_id)
+            self._finished.append(found.object_id)
 
     def _skips_superseded(self, dataset: str | None) -> bool:
         declared = self._catalog.datasets.get(dataset or "")
@@ -140,6 +172,11 @@ class SilverService:
 
     def process(self, session: Session, object_id: uuid.UUID) -> str | None:
         """Take one object through silver; return its status, None if it is finished or another worker's."""
+        status = self._process(session, object_id)
+        self._settle(session)
+        return status
+
+    def _process(self, session: Session, object_id: uuid.UUID) -> str | None:
         if self._broken_off:
             give_back(session, self._broken_off, self._worker.worker_id)
             self._broken_off.clear()
@@ -209,6 +246,16 @@ class SilverService:
             "An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key}
         )
 
+    def _settle(self, session: Session) -> None:
+        """Wait until gold knows and the lake has what was merged; what met an error becomes a dead letter."""
+        for sending, error in self._announcer.settle(session):
+            session.rollback()
+            bury(session, self._bus, SILVER_READY, sending.event, error, sending.dataset, sending.object_id)
+            self._metrics.count(DEAD_LETTERS, SILVER_READY)
+            self._brake.failed(session, of_object(sending.object_id, sending.dataset, error))
+            fields = {"action": "not_announced", "dataset": sending.dataset, "reason": str(error)}
+            log.error("A change set could not be announced or exported; the sweep tries again.", extra=fields)
+
     def _keep_deaths(self, session: Session, death: WorkersDied) -> None:
         """Write a dead letter for an object that one worker after the other died on, and commit that it failed."""
         payload = death.ref.model_dump_json().encode()
@@ -257,7 +304,7 @@ class SilverService:
         session.commit()
         for ref in due:
             announce(session, self._bus, ref)
-        self._announcer.repeat(session, obj.object_id)
+        self._announcer.repeat(session, [obj.object_id])
         return "ignored"
 
     def _pass(
@@ -286,7 +333,6 @@ class SilverService:
             hit("silver.committed")
             self._announcer.announce(session, obj, merged)
             keep_statistics(merged.job)
-            hit("silver.announced")
         return run
 
     def _reading(
@@ -296,10 +342,14 @@ class SilverService:
         if obj.request == "replay":
             return read_kept(session, dataset, as_merge(obj), self._settings, self._sql, self._scratch)
 
+        if (read := self._ahead.read(obj)) is not None:
+            return read
+
         def repeats(sha256: str) -> bool:
             return may_repeat and can_repeat(session, dataset, obj, sha256)
 
-        return read_object(self._store, dataset, obj, self._settings, self._sql, self._scratch, repeats)
+        path = self._scratch / f"{obj.object_id}-{obj.epoch}"
+        return read_object(self._store.fetch, dataset, obj.stored, path, self._settings, self._sql, repeats)
 
     def _let_older_snapshots_go_first(self, session: Session, obj: ObjectVersion) -> None:
         if obj.is_snapshot:

@@ -79,7 +79,7 @@ def save_state(job: Job, is_late: bool) -> None:
     applied_snapshot = job.obj.is_snapshot and not is_late
     is_clean = applied_snapshot and job.is_clean_snapshot
     obj = job.obj
-    job.session.execute(
+    job.session.later(
         """
         UPDATE silver.datasets SET
             snapshot_version = CASE WHEN %(clean)s THEN %(version)s ELSE snapshot_version END,
@@ -163,6 +163,17 @@ def older_registered_snapshots(session: Session, object_id: uuid.UUID, skips_sup
     )
     session.commit()
     return [row[0] for row in rows]
+
+
+def waiting_snapshots(session: Session, datasets: Collection[str]) -> set[str]:
+    """Return those of the datasets of which a snapshot waits to be read; commits."""
+    rows = session.rows(
+        "SELECT DISTINCT dataset FROM bronze.ingestion_metadata"
+        " WHERE dataset = ANY(%s) AND write_disposition = 'replace' AND status = 'registered'",
+        (list(datasets),),
+    )
+    session.commit()
+    return {row[0] for row in rows}
 
 
 def is_superseded(session: Session, obj: ObjectVersion) -> bool:

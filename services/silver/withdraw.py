@@ -55,7 +55,7 @@ def withdraw(
     others = _others(session, obj)
     for other in others:
         try:
-            with read_object(store, dataset, other, settings, sql, scratch, lambda _: False) as file:
+            with read_object(store.fetch, dataset, other.stored, scratch / f"{other.object_id}", settings, sql) as file:
                 _apply(session, dataset, other, file, settings, sql)
         except (Rejected, ObjectGone, ObjectDamaged) as error:
             raise NotWithdrawn(

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shared.adapters.endpoint import Endpoint, Page
 from shared.adapters.probes import server_checks
@@ -48,13 +48,14 @@ class Monitor:
         if self._endpoint is not None:
             self._endpoint.stop()
 
-    def following(self, topic: str, handle: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def following(self, topic: str, handle: Callable[[Sequence[bytes]], int]) -> Callable[[Sequence[bytes]], int]:
         """Return a handler of messages whose successes are seen here."""
 
-        def handled(raw: bytes) -> None:
-            handle(raw)
-            self.metrics.count(MESSAGES, topic)
+        def handled(messages: Sequence[bytes]) -> int:
+            count = handle(messages)
+            self.metrics.count(MESSAGES, topic, amount=count)
             self.health.progressed()
+            return count
 
         return handled
 

@@ -1,4 +1,4 @@
-"""Consumer groups through faust: one message at a time, acknowledged after it was handled, never before.
+"""Consumer groups through faust: messages in their order, acknowledged after they were handled, never before.
 
 What was found in faust-streaming 0.15.3 decides the shape of this module. An agent that raises loses its
 message, so nothing ever leaves the agent; concurrency above 1 loses messages on kill -9, so there is one;
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Literal
 
 from shared.adapters.faustapp import new_app
+from shared.adapters.inbox import Inbox
 from shared.adapters.kafka import KafkaBus, topics
 from shared.adapters.offload import DaemonThread
 from shared.errors import Unavailable
@@ -25,7 +26,7 @@ from shared.watchdog import NO_PARTITIONS, Backlog, Look, Watchdog
 
 log = logging.getLogger(__name__)
 
-Handle = Callable[[bytes], None]
+Handle = Callable[[Sequence[bytes]], int]
 ExitStatus = Literal[0, 1, 3, 4]
 
 DRAIN_SECONDS_MAX = 3.5  # on SIGTERM, for the message under way; the supervisor waits 6 s in all
@@ -34,6 +35,7 @@ BITE_SECONDS_MAX = 12.0  # for all of an orderly end; beyond it the process is e
 BROKER_CHECK_SECONDS = 2.0
 BROKER_AWAY_SECONDS_MAX = 10.0
 LEDGER_CHECK_SECONDS = 2.0
+WAITING_MAX = 192  # messages that are offered at once; each is a file's, or half of one where it is announced twice
 SPARE_SECONDS = 1.0  # without a message, after which a consumer has time for what waits for others
 
 
@@ -50,9 +52,10 @@ def consume(
     standing: Callable[[float], Sequence[bytes]] = lambda _: (),
     spare: Callable[[], bytes | None] = lambda: None,
 ) -> ExitStatus:
-    """Call `handle` for every message of a topic, one at a time, until SIGTERM or SIGINT; return the status.
+    """Call `handle` with the messages of a topic that have come, until SIGTERM or SIGINT; return the status.
 
-    `handle` deals with its own failures. When it raises, its message stays unacknowledged and the status is 3
+    `handle` gets one message or more, in their order, deals with as many of the first as it likes and returns their number;
+    the others come again. It deals with its own failures. When it raises, no message is acknowledged and the status is 3
     for Unavailable (a broker that stays away counts as that), 1 for anything else; the caller exits with it
     and is restarted. So is a consumer that stands still for `watchdog_seconds` although there is work (status 1):
     messages on its partitions, or what `overdue` counts in the ledger, given the seconds for which it has been
@@ -99,7 +102,7 @@ class _Consumption:
     ) -> None:
         self._settings, self._group, self._topic = settings, group, topic
         self._worker, self._overdue, self._standing = DaemonThread(handle, "handle"), overdue, standing
-        self._spare = spare
+        self._spare, self._inbox = spare, Inbox(WAITING_MAX)
         self._one_at_a_time = asyncio.Lock()
         self._bus = KafkaBus(settings.kafka_bootstrap_servers)
         self._stop = asyncio.Event()  # somebody wants an end: a signal, a failure, the watch on the broker
@@ -121,7 +124,7 @@ class _Consumption:
         if on_start is not None:
             await asyncio.to_thread(on_start)
         self._app = new_app(self._settings, self._group, self._topic, self._agent)
-        tasks = (self._run_app, self._watch_broker, self._watch_ledger, self._help_others)
+        tasks = (self._run_app, self._work, self._watch_broker, self._watch_ledger, self._help_others)
         watches = [asyncio.create_task(one()) for one in tasks]
         watchdog = Watchdog(self._settings.watchdog_seconds, self._look, partial(self._bitten, loop))
         watchdog.start()
@@ -140,30 +143,32 @@ class _Consumption:
 
     async def _agent(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            async with self._one_at_a_time:
-                is_handled = not self._stop.is_set() and await self._handled(event.value or b"")
-            if is_handled:
-                self._handled_count += 1
-                self._message_at_seconds = time.monotonic()
-                event.ack()
-                continue
-            # This message stays unacknowledged, and so must all that follow it: stand still until the end.
-            await asyncio.Event().wait()
+            await self._inbox.put(event)
 
-    async def _handled(self, value: bytes) -> bool:
+    async def _work(self) -> None:
+        """Have messages handled and acknowledge them; after a failure they and all that follow stay unacknowledged."""
+        while not self._stop.is_set():
+            events = await self._inbox.waiting()
+            async with self._one_at_a_time:
+                if self._stop.is_set() or not (count := await self._handled([event.value or b"" for event in events])):
+                    return
+            self._handled_count += count
+            self._message_at_seconds = time.monotonic()
+            await self._inbox.acknowledge(count)
+
+    async def _handled(self, values: Sequence[bytes]) -> int:
+        """Return how many of these messages were handled; 0 after a failure, which ends this consumer."""
         self._idle.clear()
         try:
-            await self._worker.call(value)
+            return await self._worker.call(values)
         except Unavailable as error:
             self._fail(3, "A message was not handled: a server is away. It will be delivered again.", error)
-            return False
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave the agent
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave this task
             self._fail(1, "A message was not handled: an unexpected error. It will be delivered again.", error)
-            return False
         finally:
             self._idle_since_seconds = time.monotonic()
             self._idle.set()
-        return True
+        return 0
 
     def _look(self) -> Look:
         """Say what the watchdog's thread sees; servers are asked only while no message is under way."""
@@ -258,7 +263,7 @@ class _Consumption:
                 continue  # whoever works without it retries, then ends by itself
             for number, value in enumerate(events):
                 async with self._one_at_a_time:
-                    if self._stop.is_set() or not await self._handled(value):
+                    if self._stop.is_set() or not await self._handled([value]):
                         return
                 if number == 0:
                     fields = {"action": "taken_from_ledger", "topic": self._topic, "events": len(events)}
@@ -278,11 +283,11 @@ class _Consumption:
                 if event is None:
                     break
                 async with self._one_at_a_time:
-                    if self._stop.is_set() or not await self._handled(event):
+                    if self._stop.is_set() or not await self._handled([event]):
                         return
 
     async def _leave(self) -> bool:
-        """Let the message under way finish, commit what is acknowledged, leave; False if one of them hung."""
+        """Let what is under way finish, commit what is acknowledged, leave; False if one of them hung."""
         is_clean = True
         try:
             await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS_MAX)

@@ -101,7 +101,7 @@ class Arena:
 
     def handle(self, event: bytes) -> None:
         """Let the worker whose turn it is have an event."""
-        self._workers[0][0].handle(event)
+        self._workers[0][0].handle([event])
 
     def handle_until(self, event: bytes, point: str, act: Callable[[], None]) -> None:
         """Let something happen when the worker comes by a point, if it does; then it goes on."""

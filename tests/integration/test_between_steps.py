@@ -97,7 +97,7 @@ def silver_process(settings: Settings, spec: str, event: bytes) -> None:
         lambda dataset: models_depending_on(models, dataset),
     )  # fmt: skip
     with suppress(Unavailable):
-        service.handle(event)
+        service.handle([event])
     worker.stop()
 
 
@@ -110,7 +110,7 @@ def gold_process(settings: Settings, spec: str, event: bytes) -> None:
     gold = Gold(session, ListBus(), load_catalog(settings.dataset_dir), models, settings)
     upkeep = Upkeep(session, open_s3(settings), ListBus(), models, settings)
     with suppress(Unavailable, failpoints.FailpointHit):
-        gold.handle(event)
+        gold.handle([event])
         upkeep.step()
     worker.stop()
 
@@ -168,7 +168,7 @@ class Scene:
         while time.monotonic() < deadline:
             failed = self.pipeline.rows("SELECT object_id FROM bronze.ingestion_metadata WHERE status = 'failed'")
             try_again(self.pipeline.session, [row[0] for row in failed])
-            self.pipeline.silver.handle(self.event)
+            self.pipeline.handle(self.event)
             if not self.unfinished():
                 return
             time.sleep(0.05)
@@ -360,7 +360,7 @@ def test_a_worker_frozen_in_the_middle_of_a_copy_is_replaced_within_thirty_secon
     other = scene.pipeline.worker("other", patient)
     while scene.unfinished():
         assert time.monotonic() - frozen_at < 30, "nobody took over within 30 s"
-        other.handle(scene.event)
+        other.handle([scene.event])
         time.sleep(0.2)
     assert time.monotonic() - frozen_at > patient.heartbeat_silence_seconds / 2, "it was not waited for"
     before = scene.state()

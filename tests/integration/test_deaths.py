@@ -78,7 +78,7 @@ def handled_after_outages(pipeline: Pipeline, object_id: uuid.UUID) -> int:
     event = bronze_ready(ObjectRef(bucket=row["bucket"], key=row["object_key"], version_id=row["version_id"]), DAY_ZERO)
     for outages in range(OUTAGES + 1):
         try:
-            pipeline.silver.handle(event)
+            pipeline.handle(event)
         except Unavailable:
             continue
         return outages

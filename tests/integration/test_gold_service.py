@@ -80,7 +80,7 @@ def eventually(is_so: Callable[[], bool]) -> None:
 def test_an_event_refreshes_the_tables_and_announces_them_once(worker: Worker, silver: Silver) -> None:
     silver.apply_covid({DAY: (5, 1, 0)})
     for _ in range(3):
-        worker.gold.handle(event())
+        worker.gold.handle([event()])
     order = [
         "covid_country_trends",
         "covid_global_summary",
@@ -111,7 +111,7 @@ def test_a_model_without_any_refresh_is_computed_at_start(
 
 
 def test_an_event_nobody_can_read_becomes_a_dead_letter(worker: Worker, session: PostgresSession) -> None:
-    worker.gold.handle(b"\x00\xffnot an event")
+    worker.gold.handle([b"\x00\xffnot an event"])
     rows = session.rows("SELECT topic, payload, status FROM bronze.dead_letters")
     assert rows == [("silver-ready", "\\x00\\xffnot an event", "open")]
 
@@ -123,7 +123,7 @@ def test_an_unexpected_failure_is_kept_once_and_the_change_set_stays_pending(
     session.execute("ALTER TABLE gold.weekly_aggregates ADD CHECK (new_cases IS NOT NULL)")
     session.commit()
     for _ in range(2):
-        worker.gold.handle(event())
+        worker.gold.handle([event()])
     rows = session.rows("SELECT dataset, attempts, reason FROM bronze.dead_letters")
     assert [row[:2] for row in rows] == [("covid", 2)]
     assert "weekly_aggregates" in rows[0][2]
@@ -137,11 +137,11 @@ def test_a_broker_that_is_away_is_waited_for_and_told_later(
     silver.apply_covid({DAY: (5, 1, 0)})
     worker.bus.is_away = True
     with pytest.raises(Unavailable):
-        worker.gold.handle(event())
+        worker.gold.handle([event()])
     assert session.rows("SELECT count(*) FROM gold.covid_country_trends") == [(1,)]
     session.rollback()
     worker.bus.is_away = False
-    worker.gold.handle(event())
+    worker.gold.handle([event()])
     assert len(worker.said()) == 1
 
 
@@ -149,7 +149,7 @@ def test_what_a_crash_left_unsaid_is_said_with_the_same_event(
     worker: Worker, silver: Silver, session: PostgresSession
 ) -> None:
     silver.apply_covid({DAY: (5, 1, 0)})
-    worker.gold.handle(event())
+    worker.gold.handle([event()])
     said = worker.bus.published[0]
     moved = "UPDATE gold.refreshes SET announced_at = NULL, finished_at = finished_at - interval '1 hour'"
     session.execute(moved)
@@ -189,7 +189,7 @@ def test_views_and_snapshots_follow_without_a_further_event(
     worker.upkeep.start()
     try:
         silver.apply_covid({DAY: (5, 1, 0)})
-        worker.gold.handle(event())
+        worker.gold.handle([event()])
         eventually(lambda: ["mv_daily_covid_summary"] in worker.said())
         assert session.rows("SELECT total_confirmed FROM gold.mv_daily_covid_summary") == [(5,)]
         session.rollback()
@@ -205,7 +205,7 @@ def test_views_and_snapshots_follow_without_a_further_event(
 def test_stopping_exports_what_changed_last(worker: Worker, silver: Silver, tmp_path: Path) -> None:
     worker.upkeep.start()
     silver.apply_covid({DAY: (5, 1, 0)})
-    worker.gold.handle(event())
+    worker.gold.handle([event()])
     worker.upkeep.stop()
     assert len(keys(worker.store)) == 5
     stored = len(worker.store.entries)

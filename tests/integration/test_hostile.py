@@ -124,14 +124,14 @@ def test_an_object_with_odd_metadata_is_a_drop_and_hides_no_other(pipeline: Pipe
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"Records": [{"s3": 1}]}', b"{}", b"null"])
 def test_an_event_that_nobody_can_act_on_is_a_dead_letter(pipeline: Pipeline, raw: bytes) -> None:
-    pipeline.silver.handle(raw)
+    pipeline.handle(raw)
     assert pipeline.rows("SELECT count(*) FROM bronze.dead_letters") == [(1,)]
 
 
 @pytest.mark.parametrize("key", ["d/../x", "", "covid/\x00", "covid/nothing there.csv"])
 def test_an_event_of_an_object_that_cannot_be_is_no_trouble(pipeline: Pipeline, key: str) -> None:
     ref = ObjectRef(bucket=BRONZE_BUCKET, key=key)
-    pipeline.silver.handle(bronze_ready(ref, datetime.now(UTC)))
+    pipeline.handle(bronze_ready(ref, datetime.now(UTC)))
     assert pipeline.rows("SELECT count(*) FROM bronze.ingestion_metadata") == [(0,)]
 
 

@@ -89,7 +89,7 @@ def test_each_service_does_its_work_with_its_own_login(pipeline: Pipeline, sessi
     )
     pipeline.session.commit()
     for _, _, event in [one for one in pipeline.bus.published if one[1] == "covid/dropped.csv"]:
-        worker.handle(event)
+        worker.handle([event])
     gold = sessions("gold")
     done = refresh.refresh_tables(gold, pipeline.models, pipeline.catalog)
     assert {one.model for one in done} >= {"covid_global_summary", "covid_country_trends"}

@@ -30,11 +30,11 @@ def test_an_object_removed_before_it_was_read_is_set_aside_at_once(pipeline: Pip
     pipeline.drop(key, USERS)
     version_id = pipeline.rows("SELECT version_id FROM bronze.ingestion_metadata")[0][0]
 
-    pipeline.silver.handle(told(key, version_id))
+    pipeline.handle(told(key, version_id))
     assert states(pipeline) == [("registered", None)], "the store still has it: the event is not believed"
 
     remove(pipeline, key, version_id)
-    pipeline.silver.handle(told(key, version_id))
+    pipeline.handle(told(key, version_id))
     assert states(pipeline) == [("ignored", "deleted before it was read")]
 
 
@@ -43,11 +43,11 @@ def test_an_object_that_was_to_be_gone_through_again_keeps_its_end(pipeline: Pip
     key, version_id, object_id = row["object_key"], row["version_id"], uuid.UUID(row["object_id"])
     remove(pipeline, key, version_id)
     requests.backfill(pipeline.session, "users")
-    pipeline.silver.handle(told(key, version_id))
+    pipeline.handle(told(key, version_id))
     assert states(pipeline) == [("done", "deleted before it was read")]
 
     requests.replay(pipeline.session, "users")
-    pipeline.silver.handle(told(key, version_id))
+    pipeline.handle(told(key, version_id))
     assert pipeline.ledger(object_id)["status"] == "registered", "the rows' text is kept"
     assert pipeline.process(object_id) == ["done"]
 
@@ -57,23 +57,23 @@ def test_a_delete_marker_takes_nothing_away(pipeline: Pipeline) -> None:
     found = pipeline.drop(key, USERS)
     remove(pipeline, key)
 
-    pipeline.silver.handle(told(key, "the-marker", "s3:ObjectRemoved:DeleteMarkerCreated"))
+    pipeline.handle(told(key, "the-marker", "s3:ObjectRemoved:DeleteMarkerCreated"))
 
     assert pipeline.process(found.object_id) == ["done"]
-    pipeline.silver.handle(told(key, "the-marker", "s3:ObjectRemoved:DeleteMarkerCreated"))
+    pipeline.handle(told(key, "the-marker", "s3:ObjectRemoved:DeleteMarkerCreated"))
     assert states(pipeline) == [("done", None)]
 
 
 def test_a_folder_of_a_console_is_no_object(pipeline: Pipeline) -> None:
     put = pipeline.store.put_bytes(BRONZE_BUCKET, "users/new folder/", b"", {})
 
-    pipeline.silver.handle(told("users%2Fnew+folder%2F", put.version_id, "s3:ObjectCreated:Put"))
+    pipeline.handle(told("users%2Fnew+folder%2F", put.version_id, "s3:ObjectCreated:Put"))
 
     assert states(pipeline) == []
 
 
 def test_a_notification_of_another_bucket_becomes_a_dead_letter(pipeline: Pipeline) -> None:
-    pipeline.silver.handle(told("users/x.json", "1", "s3:ObjectCreated:Put", bucket="silver-layer"))
+    pipeline.handle(told("users/x.json", "1", "s3:ObjectCreated:Put", bucket="silver-layer"))
 
     assert states(pipeline) == []
     reasons = pipeline.rows("SELECT reason FROM bronze.dead_letters")

@@ -51,7 +51,7 @@ def test_a_worker_stops_and_processes_its_message_once_it_is_told_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(load, "read_records", explode)
         for day, (dataset, content) in enumerate((("covid", COVID), ("users", USERS), ("covid", COVID))):
-            pipeline.silver.handle(event(pipeline, pipeline.land(dataset, content, day=day)))
+            pipeline.handle(event(pipeline, pipeline.land(dataset, content, day=day)))
     assert open_stops(pipeline) == [
         (
             "test-worker", "silver",
@@ -61,7 +61,7 @@ def test_a_worker_stops_and_processes_its_message_once_it_is_told_to_go_on(
     ]  # fmt: skip
 
     waiting = pipeline.land("users", USERS, day=3)
-    consumer = threading.Thread(target=pipeline.silver.handle, args=[event(pipeline, waiting)], daemon=True)
+    consumer = threading.Thread(target=pipeline.handle, args=[event(pipeline, waiting)], daemon=True)
     consumer.start()
     consumer.join(0.3)
     assert (consumer.is_alive(), pipeline.ledger(waiting)["status"]) == (True, "registered")
@@ -78,25 +78,25 @@ def test_a_success_in_between_and_verdicts_of_a_contract_stop_nobody(
     def meets_a_bug(dataset: str, content: bytes, day: int) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(load, "read_records", explode)
-            pipeline.silver.handle(event(pipeline, pipeline.land(dataset, content, day=day)))
+            pipeline.handle(event(pipeline, pipeline.land(dataset, content, day=day)))
 
     meets_a_bug("covid", COVID, 0)
     meets_a_bug("users", USERS, 1)
-    pipeline.silver.handle(event(pipeline, pipeline.land("users", USERS, day=2)))
+    pipeline.handle(event(pipeline, pipeline.land("users", USERS, day=2)))
     meets_a_bug("covid", COVID, 3)
     for day in range(4, 8):
         broken = pipeline.land("users" if day % 2 else "covid", b"", day=day)
-        pipeline.silver.handle(event(pipeline, broken))
+        pipeline.handle(event(pipeline, broken))
         assert pipeline.ledger(broken)["status"] == "rejected"
-    pipeline.silver.handle(b"not an event")
-    pipeline.silver.handle(b"neither is this")
+    pipeline.handle(b"not an event")
+    pipeline.handle(b"neither is this")
     assert open_stops(pipeline) == []
     meets_a_bug("users", USERS.replace(b"Ada", b"Eve"), 8)
     assert len(open_stops(pipeline)) == 1
 
 
 def test_a_dead_letter_is_announced_after_it_is_kept(pipeline: Pipeline) -> None:
-    pipeline.silver.handle(b"\xff not json")
+    pipeline.handle(b"\xff not json")
     (topic, key, value), (letter,) = (
         pipeline.bus.published[0],
         pipeline.rows("SELECT dead_letter_id, reason FROM bronze.dead_letters"),
@@ -117,7 +117,7 @@ def test_an_object_that_meets_the_same_bug_again_has_one_dead_letter(
     monkeypatch.setattr(load, "read_records", explode)
     announced = event(pipeline, pipeline.land("covid", COVID))
     for _ in range(3):
-        pipeline.silver.handle(announced)
+        pipeline.handle(announced)
     assert pipeline.rows("SELECT dataset, attempts FROM bronze.dead_letters") == [("covid", 3)]
     assert [topic for topic, *_ in pipeline.bus.published] == [DEAD_LETTERS]
 
@@ -129,5 +129,5 @@ def test_a_broker_that_is_away_does_not_keep_a_dead_letter_from_being_kept(
         raise Unavailable("Kafka", "switched off")
 
     monkeypatch.setattr(pipeline.bus, "publish", away)
-    pipeline.silver.handle(b"\xff not json")
+    pipeline.handle(b"\xff not json")
     assert pipeline.rows("SELECT payload, status FROM bronze.dead_letters") == [("\\xff not json", "open")]

@@ -25,7 +25,11 @@ from shared.errors import Unavailable
 from shared.settings import load_settings
 from shared.telemetry import configure_logging
 
-def handle(value):
+def handle(values):
+    value = values[0]
+    if value == b"many":
+        print("many", len(values), flush=True)
+        return len(values)
     word, _, rest = value.decode().partition(" ")
     print(value.decode(), flush=True)
     has_come.append(value)
@@ -37,8 +41,9 @@ def handle(value):
         raise KeyError(rest)
     elif word == "sent":
         print("lag", time.time() - float(rest), flush=True)
-        return
+        return 1
     print("done", value.decode(), flush=True)
+    return 1
 
 spares, has_come = [text.encode() for text in sys.argv[3:]], []
 settings = load_settings()
@@ -121,6 +126,26 @@ def test_a_message_whose_handling_fails_is_delivered_again_and_none_is_skipped(
     again = start()
     again.expect(trouble)
     assert again.ends() == status
+
+
+def test_what_comes_meanwhile_is_handed_over_together_and_acknowledged_as_it_is_handled(
+    publish: Callable[[str], None], start: Callable[[], Consumer]
+) -> None:
+    publish("sleep 2")
+    first = start()
+    first.expect("sleep 2")
+    for text in ("one", "many", "many", "many"):
+        publish(text)
+    for line in ("done sleep 2", "one", "done one", "many 3"):
+        first.expect(line)
+    publish("last")
+    first.expect("last")
+    first.expect("done last")
+    first.process.send_signal(signal.SIGTERM)
+    assert first.ends(6) == 0
+
+    publish("next")
+    start().expect("next")
 
 
 def test_sigterm_lets_the_message_under_way_finish_and_acknowledges_it(

@@ -28,6 +28,7 @@ from shared.telemetry import configure_logging
 
 faustapp.POLL_INTERVAL_SECONDS_MAX = float(os.environ.get("POLL_SECONDS", faustapp.POLL_INTERVAL_SECONDS_MAX))
 faustapp.STREAM_BUFFER_MAX = int(os.environ.get("BUFFERED", faustapp.STREAM_BUFFER_MAX))
+stream.WAITING_MAX = int(os.environ.get("BUFFERED", stream.WAITING_MAX))
 apps = []
 new_app = stream.new_app
 def kept_app(*arguments):
@@ -35,7 +36,8 @@ def kept_app(*arguments):
     return apps[-1]
 stream.new_app = kept_app
 
-def handle(value):
+def handle(values):
+    value = values[0]
     word, _, seconds = value.decode().partition(" ")
     print(value.decode(), flush=True)
     if word == "sleep":
@@ -44,6 +46,7 @@ def handle(value):
         apps[0].consumer._getmany = lambda **asked: asyncio.Event().wait()
         time.sleep(1.2)  # the fetch under way ends
     print("done", value.decode(), flush=True)
+    return 1
 
 configure_logging("test", "text")
 overdue = lambda idle_seconds: int(len(sys.argv) > 3)

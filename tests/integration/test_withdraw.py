@@ -336,7 +336,7 @@ def test_snapshots_that_were_skipped_take_their_turn_when_what_superseded_them_g
     keys = [counts.ledger(one)["object_key"] for one in ids]
     assert announced == [keys[2], keys[1]], "the newest goes first, so that it may supersede the others"
     for _, _, value in [one for one in counts.bus.published if one[0] == BRONZE_READY]:
-        counts.silver.handle(value)
+        counts.handle(value)
     assert counts.rows("SELECT total FROM silver.clean_counts") == [(5,)]
     assert [counts.ledger(one)["status"] for one in ids] == ["done", "superseded", "done", "ignored"]
     take_in_again(counts, ids[3])
@@ -352,7 +352,7 @@ def test_an_object_whose_bytes_are_gone_is_withdrawn_all_the_same(counts: Pipeli
     row = counts.ledger(wrong)
     counts.store._client.remove_object(row["bucket"], row["object_key"], version_id=row["version_id"])  # type: ignore[attr-defined]
     (ref,) = requests.withdraw(counts.session, wrong)
-    counts.silver.handle(bronze_ready(ref, DAY_ZERO))
+    counts.handle(bronze_ready(ref, DAY_ZERO))
     assert counts.ledger(wrong)["status"] == "ignored"
     assert counts.rows("SELECT total FROM silver.clean_counts ORDER BY day") == [(1,), (7,)]
 
@@ -367,7 +367,7 @@ def test_an_unversioned_object_that_was_overwritten_is_withdrawn_all_the_same(co
     counts.store._client.remove_object(row["bucket"], row["object_key"])  # type: ignore[attr-defined]
     (ref,) = requests.withdraw(counts.session, wrong)
     assert ref.version_id == ""
-    counts.silver.handle(bronze_ready(ref, DAY_ZERO))
+    counts.handle(bronze_ready(ref, DAY_ZERO))
     assert counts.ledger(wrong)["status"] == "ignored"
     assert counts.rows("SELECT total FROM silver.clean_counts ORDER BY day") == [(1,), (7,)]
 

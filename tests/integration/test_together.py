@@ -1,0 +1,153 @@
+"""Messages that wait together: registered, fetched and read ahead of their turn, and still each with its own verdict."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.silver import ahead, service
+from shared import failpoints
+from shared.errors import Unavailable
+from shared.events import ObjectRef, bronze_ready
+from shared.settings import BRONZE_BUCKET, SILVER_BUCKET, SILVER_READY
+from tests.pipeline import DAY_ZERO, Pipeline
+
+FILES = 12
+
+
+def user(number: int) -> bytes:
+    return json.dumps([{"id": number, "name": f"user {number}"}]).encode()
+
+
+def dropped(pipeline: Pipeline, key: str, content: bytes) -> bytes:
+    """Put an object, and return the event that announces it; nobody has registered it."""
+    info = pipeline.store.put_bytes(BRONZE_BUCKET, key, content, {})
+    return bronze_ready(ObjectRef(bucket=BRONZE_BUCKET, key=key, version_id=info.version_id), DAY_ZERO)
+
+
+def statuses(pipeline: Pipeline) -> dict[str, str]:
+    return dict(pipeline.rows("SELECT object_key, status FROM bronze.ingestion_metadata"))
+
+
+@pytest.fixture
+def armed() -> Iterator[Any]:
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+@pytest.fixture
+def read_in_turn(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of files that were not read ahead."""
+    keys: list[str] = []
+    fetch = pipeline.store.fetch
+
+    def counted(info: Any, target: Any) -> str:
+        if not target.name.startswith("ahead-"):
+            keys.append(info.key)
+        return fetch(info, target)
+
+    monkeypatch.setattr(pipeline.store, "fetch", counted)
+    return keys
+
+
+def test_small_files_are_read_ahead_and_announced_once(pipeline: Pipeline, read_in_turn: list[str]) -> None:
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
+    pipeline.handle(*events, *events)
+    pipeline.handle(*events)
+    rows = pipeline.rows("SELECT status, attempts, rows_inserted, discovered_by FROM bronze.ingestion_metadata")
+    assert rows == [("done", 1, 1, "event")] * FILES
+    assert read_in_turn == []
+    assert [topic for topic, *_ in pipeline.bus.published] == [SILVER_READY] * FILES
+    changes = pipeline.rows("SELECT change_set_id, announced_at, exported_at FROM silver.change_sets")
+    assert all(announced and exported for _, announced, exported in changes)
+    in_lake = {info.key for info in pipeline.store.versions(SILVER_BUCKET, "users/")}
+    assert {f"users/change_set={change_set_id}.parquet" for change_set_id, *_ in changes} <= in_lake
+    pipeline.assert_invariants()
+
+
+def test_each_file_has_its_own_verdict(pipeline: Pipeline) -> None:
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
+    odd = [
+        dropped(pipeline, "users/broken.json", b"[{"),
+        dropped(pipeline, "nobody/file.csv", b"a\n1\n"),
+        b"\xff not json",
+    ]
+    gone = dropped(pipeline, "users/gone.json", user(99))
+    pipeline.store.remove(BRONZE_BUCKET, "users/gone.json", ObjectRef(**json.loads(gone)["data"]).version_id)
+    pipeline.handle(*events[:4], *odd, gone, *events[4:])
+    found = statuses(pipeline)
+    assert found.pop("users/broken.json") == "rejected"
+    assert found.pop("nobody/file.csv") == "ignored"
+    assert found == {f"users/{n:02}.json": "done" for n in range(FILES)}
+    assert pipeline.rows("SELECT topic FROM bronze.dead_letters") == [("bronze-ready",)]
+    pipeline.assert_invariants()
+
+
+def test_versions_of_one_key_are_applied_in_their_order(pipeline: Pipeline) -> None:
+    names = [f"name {n}" for n in range(FILES)]
+    events = [dropped(pipeline, "users/one.json", json.dumps([{"id": 1, "name": name}]).encode()) for name in names]
+    pipeline.handle(*reversed(events))
+    assert pipeline.rows("SELECT full_name FROM silver.clean_users") == [(names[-1],)]
+    pipeline.assert_invariants()
+
+
+def test_snapshots_that_wait_go_first_and_are_not_read_ahead(pipeline: Pipeline, read_in_turn: list[str]) -> None:
+    both = json.dumps([{"id": n, "name": f"user {n}"} for n in (0, 1)]).encode()
+    old, new = pipeline.land("users", user(0)), pipeline.land("users", both, day=1)
+    refs = pipeline.rows("SELECT bucket, object_key, version_id FROM bronze.ingestion_metadata ORDER BY version DESC")
+    pipeline.handle(*(bronze_ready(ObjectRef(bucket=b, key=k, version_id=v), DAY_ZERO) for b, k, v in refs))
+    order = pipeline.rows("SELECT object_id, status FROM bronze.ingestion_metadata ORDER BY started_at")
+    assert order == [(old, "done"), (new, "done")]
+    assert len(read_in_turn) == 2
+
+
+def test_what_waits_longer_than_a_moment_comes_again(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MOMENT_SECONDS", 0.0)
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(3)]
+    assert pipeline.silver.handle(events) == 1
+    assert "done" in statuses(pipeline).values()
+    assert pipeline.silver.handle(events[1:]) == 1
+    pipeline.handle(*events[2:])
+    assert list(statuses(pipeline).values()) == ["done"] * 3
+
+
+@pytest.mark.parametrize(
+    "point", ["silver.fetched", "silver.read", "silver.merged", "silver.published", "silver.exported"]
+)
+def test_a_server_away_in_the_middle_costs_nothing(pipeline: Pipeline, armed: Any, point: str) -> None:
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
+    armed(f"{point}:unavailable*{1 if point == 'silver.published' else 5}")
+    tries = 0
+    while True:
+        try:
+            tries += 1
+            pipeline.handle(*events)
+            break
+        except Unavailable:
+            assert tries < 3
+    assert set(statuses(pipeline).values()) == {"done"}
+    assert pipeline.rows(
+        "SELECT count(*) FROM silver.change_sets WHERE announced_at IS NULL OR exported_at IS NULL"
+    ) == [(0,)]
+    exported = pipeline.rows("SELECT count(*) FROM silver.change_sets")
+    assert exported == [(FILES,)]
+    pipeline.assert_invariants()
+
+
+def test_files_beyond_the_room_are_read_in_their_turn(
+    pipeline: Pipeline, read_in_turn: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "AHEAD_BYTES_MAX", 2 * len(user(0)))
+    events = [dropped(pipeline, f"users/{n}.json", user(n)) for n in range(6)]
+    pipeline.handle(*events)
+    assert list(statuses(pipeline).values()) == ["done"] * 6
+    assert 0 < len(read_in_turn) < 6
+
+
+def test_nothing_is_left_in_the_scratch_folder(pipeline: Pipeline) -> None:
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
+    taken = bronze_ready(ObjectRef(bucket=BRONZE_BUCKET, key="users/none.json", version_id="x"), DAY_ZERO)
+    pipeline.handle(*events, taken)
+    pipeline.handle(*events[:2])
+    assert [path.name for path in pipeline.silver._scratch.iterdir()] == []
