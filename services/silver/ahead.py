@@ -29,6 +29,9 @@ log = logging.getLogger("silver")
 THREADS = 2  # for describing, and for fetching: they wait for the store; more of them only wait for each other
 READ_BYTES_MAX = 1 << 20  # of files that are read ahead; a larger one takes long enough to be worth its turn
 AHEAD_BYTES_MAX = 16 << 20  # of all that are read and not yet merged
+# A file that kills its worker is told by its claims, and what is read ahead is not claimed. So a worker begins without
+# reading ahead, for as many messages as may have waited when the one before it died: each has its own attempt then.
+CAREFUL_MESSAGES = 192
 ENTER_MIN = 4  # described objects that are entered into the ledger together before it is the turn of one of them
 
 
@@ -39,7 +42,7 @@ class Ahead:
         self._store, self._catalog, self._settings, self._scratch = store, catalog, settings, scratch
         self._describer, self._fetcher = ThreadPoolExecutor(THREADS, "describe"), ThreadPoolExecutor(THREADS, "fetch")
         self._reader, self._sql = ThreadPoolExecutor(1, "read"), BatchSql()
-        self._numbers = count()
+        self._numbers, self._dealt_with = count(), 0
         self._found: dict[ObjectRef, Registration] = {}
         self._asked: dict[ObjectRef, Future[Described | None]] = {}
         self._coming: dict[uuid.UUID, _Coming] = {}
@@ -74,6 +77,10 @@ class Ahead:
             self._enter(session)
         return self._found.pop(ref, None)
 
+    def dealt_with(self, messages: int) -> None:
+        """Note that so many more messages were dealt with."""
+        self._dealt_with += messages
+
     def may_have_snapshots(self, dataset: str | None) -> bool:
         """Say whether snapshots of a dataset may wait to be read."""
         return self._snapshots is None or dataset in self._snapshots
@@ -81,7 +88,10 @@ class Ahead:
     def read(self, obj: ObjectVersion) -> AbstractContextManager[FileRead] | None:
         """Return the object as `read_object` does; None where it was not read ahead, or met something on the way."""
         coming = self._coming.pop(obj.object_id, None)
-        if coming is None or obj.request is not None:
+        if coming is None:
+            return None
+        if obj.request is not None:
+            coming.forget()
             return None
         try:
             return coming.reading.result()
@@ -112,6 +122,8 @@ class Ahead:
 
     def _begin(self, registrations: Iterable[Registration]) -> None:
         """Begin to fetch and read those that are small files waiting to be merged."""
+        if self._dealt_with < CAREFUL_MESSAGES:
+            return
         room_bytes = AHEAD_BYTES_MAX - sum(coming.size_bytes for coming in self._coming.values())
         for one in registrations:
             dataset = self._catalog.datasets.get(one.dataset or "")

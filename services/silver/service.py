@@ -117,6 +117,7 @@ class SilverService:
                 handled += 1
                 if not goes_on or time.monotonic() > until:
                     break
+        self._ahead.dealt_with(handled)
         with self._kept.use() as session:
             self._announcer.repeat(session, self._finished)
             self._settle(session)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from services.silver import ahead, service
+from services.silver.ahead import CAREFUL_MESSAGES
 from shared import failpoints
+from shared.adapters import stream
 from shared.errors import Unavailable
 from shared.events import ObjectRef, bronze_ready
 from shared.settings import BRONZE_BUCKET, SILVER_BUCKET, SILVER_READY
@@ -34,6 +36,11 @@ def statuses(pipeline: Pipeline) -> dict[str, str]:
 def armed() -> Iterator[Any]:
     yield failpoints.arm
     failpoints.arm("")
+
+
+@pytest.fixture(autouse=True)
+def _not_careful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "CAREFUL_MESSAGES", 0)
 
 
 @pytest.fixture
@@ -133,6 +140,19 @@ def test_a_server_away_in_the_middle_costs_nothing(pipeline: Pipeline, armed: An
     exported = pipeline.rows("SELECT count(*) FROM silver.change_sets")
     assert exported == [(FILES,)]
     pipeline.assert_invariants()
+
+
+def test_a_worker_begins_without_reading_ahead_so_that_a_deadly_file_has_its_attempts(
+    pipeline: Pipeline, read_in_turn: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stream.WAITING_MAX <= CAREFUL_MESSAGES
+    monkeypatch.setattr(ahead, "CAREFUL_MESSAGES", 6)
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
+    pipeline.handle(*events[:6])
+    assert len(read_in_turn) == 6
+    pipeline.handle(*events[6:])
+    assert len(read_in_turn) == 6
+    assert list(statuses(pipeline).values()) == ["done"] * FILES
 
 
 def test_files_beyond_the_room_are_read_in_their_turn(
