@@ -26,7 +26,7 @@ from shared.session import UNSYNCED
 from shared.settings import SILVER_BUCKET, SILVER_READY
 
 WRITTEN_BESIDE_ROWS_MAX = 10_000  # rows of which a change file is written beside the next merge
-THREADS = 1  # they wait for the store's disk
+THREADS = 1  # it waits for the store's disk; small files are not merged faster than it stores theirs
 
 
 @dataclass
