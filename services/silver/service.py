@@ -18,6 +18,7 @@ from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
 from services.silver.columns import NoTable, expect_tables
 from services.silver.deaths import WorkersDied, give_back
+from services.silver.evidence import Evidence
 from services.silver.job import FileRead, Held, ObjectVersion
 from services.silver.load import merge_object, read_object
 from services.silver.removal import needing_no_bytes, note_removal
@@ -31,7 +32,6 @@ from services.silver.write import keep_statistics
 from shared.announce import announce
 from shared.catalog import Catalog
 from shared.dataset import Dataset
-from shared.deadletters import bury
 from shared.errors import (
     ClaimLost,
     MedallionError,
@@ -45,11 +45,11 @@ from shared.events import ObjectRef, read_bronze_ready
 from shared.failpoints import hit
 from shared.landing import database_now
 from shared.ledger import FINISHED, register
-from shared.metrics import DEAD_LETTERS, NO_METRICS, OBJECTS, Metrics
+from shared.metrics import NO_METRICS, OBJECTS, Metrics
 from shared.ports import EventBus, ObjectStore, Session, Warehouse
 from shared.session import KeptSession
-from shared.settings import BRONZE_BUCKET, BRONZE_READY, SILVER_READY, Settings
-from shared.stops import Brake, of_event, of_object
+from shared.settings import BRONZE_BUCKET, Settings
+from shared.stops import Brake
 
 log = logging.getLogger("silver")
 
@@ -93,6 +93,7 @@ class SilverService:
         self._gold_models, self._metrics = gold_models, metrics
         self._kept = KeptSession(warehouse, f"silver-{worker.worker_id}")
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
+        self._evidence = Evidence(bus, self._brake, metrics)
         self._broken_off: set[uuid.UUID] = set()  # objects whose attempt ended with the session, and not with us
         self._seen: set[ObjectRef] = set()  # by the messages at hand
         self._finished: list[uuid.UUID] = []  # objects that they speak of and that were done before
@@ -132,11 +133,7 @@ class SilverService:
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  an event that nobody can act on must not stop the others
-            session.rollback()
-            bury(session, self._bus, BRONZE_READY, raw, error)
-            self._metrics.count(DEAD_LETTERS, BRONZE_READY)
-            self._brake.failed(session, of_event(raw, error))
-            log.error("An event cannot be acted on.", extra={"action": "dead_letter", "reason": str(error)})
+            self._evidence.keep_event(session, raw, error)
             self._kept.close()  # who knows what it still holds
             return False
         return not self._brake.is_on
@@ -193,7 +190,8 @@ class SilverService:
                 self._brake.succeeded()
             return status
         except WorkersDied as death:
-            self._keep_deaths(session, death)
+            self._evidence.keep_deaths(session, death)
+            self._metrics.count(OBJECTS, death.dataset, "failed")
             return "failed"
         except Unavailable:
             session.rollback()
@@ -229,41 +227,22 @@ class SilverService:
             raise
         except Exception as error:  # noqa: BLE001  a bug of ours: keep the evidence, and let the other objects go on
             session.rollback()
-            self._keep_evidence(session, obj, error)
+            self._fail(session, obj, error)
             return "failed"
         finally:
             release(session, held)
 
-    def _keep_evidence(self, session: Session, obj: ObjectVersion, error: Exception) -> None:
-        """Write a dead letter for an unexpected exception and mark the object failed."""
+    def _fail(self, session: Session, obj: ObjectVersion, error: Exception) -> None:
+        """Mark an object failed, with a dead letter."""
+        self._evidence.keep_failure(session, obj, error)
         reason = f"unexpected {type(error).__name__}: {error}"
-        ref = ObjectRef(bucket=obj.bucket, key=obj.object_key, version_id=obj.version_id)
-        bury(session, self._bus, BRONZE_READY, ref.model_dump_json().encode(), error, obj.dataset, obj.object_id)
-        self._metrics.count(DEAD_LETTERS, BRONZE_READY)
         record_run(session, Run(obj, self._worker.worker_id, "failed", reason, None, None, None, database_now(session)))
         conclude(session, obj, "failed", reason)
-        self._brake.failed(session, of_object(obj.object_id, obj.dataset, error))
-        log.exception(
-            "An object met an error that was not foreseen.", extra={"action": "failed", "key": obj.object_key}
-        )
 
     def _settle(self, session: Session) -> None:
         """Wait until gold knows and the lake has what was merged; what met an error becomes a dead letter."""
         for sending, error in self._announcer.settle(session):
-            session.rollback()
-            bury(session, self._bus, SILVER_READY, sending.event, error, sending.dataset, sending.object_id)
-            self._metrics.count(DEAD_LETTERS, SILVER_READY)
-            self._brake.failed(session, of_object(sending.object_id, sending.dataset, error))
-            fields = {"action": "not_announced", "dataset": sending.dataset, "reason": str(error)}
-            log.error("A change set could not be announced or exported; the sweep tries again.", extra=fields)
-
-    def _keep_deaths(self, session: Session, death: WorkersDied) -> None:
-        """Write a dead letter for an object that one worker after the other died on, and commit that it failed."""
-        payload = death.ref.model_dump_json().encode()
-        bury(session, self._bus, BRONZE_READY, payload, death, death.dataset, death.object_id, death.evidence)
-        self._metrics.count(DEAD_LETTERS, BRONZE_READY)
-        self._metrics.count(OBJECTS, death.dataset, "failed")
-        log.error("An object's workers died.", extra={"action": "failed", "key": death.ref.key})
+            self._evidence.keep_unannounced(session, sending, error)
 
     def _read_and_merge(self, session: Session, held: Claim) -> str:
         obj, dataset = held.obj, self._catalog.datasets.get(held.obj.dataset)
