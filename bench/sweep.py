@@ -22,7 +22,7 @@ from shared.adapters.kafka import KafkaBus
 from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import open_s3
 from shared.catalog import load_catalog
-from shared.ledger import LANDED_AT, WRITE_DISPOSITION
+from shared.described import LANDED_AT, WRITE_DISPOSITION
 from shared.ports import ObjectStore
 from shared.settings import BRONZE_BUCKET, Settings, load_settings
 from tests.stacks import available_stacks

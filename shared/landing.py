@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.dataset import Dataset, Disposition
-from shared.ledger import CONTENT_SHA256, LANDED_AT, SOURCE_URL, WRITE_DISPOSITION
+from shared.described import CONTENT_SHA256, LANDED_AT, SOURCE_URL, WRITE_DISPOSITION
 from shared.ports import ObjectInfo, ObjectStore, Session
 from shared.settings import BRONZE_BUCKET
 

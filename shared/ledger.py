@@ -5,33 +5,22 @@ failed is tried again alone at growing intervals.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from shared.catalog import Catalog
 from shared.dataset import Disposition
-from shared.errors import ObjectGone
+from shared.described import CONTENT_SHA256, SOURCE_URL, WRITE_DISPOSITION, Described, VersionsOf, describe, place
 from shared.events import ObjectRef
 from shared.ports import ObjectInfo, ObjectStore, Session
 from shared.session import UNSYNCED
-from shared.version import drop_landed_at, object_id, version_of
+from shared.version import object_id, version_of
 
 Discovery = Literal["event", "sweep", "poll", "cli"]
 
-FIRST_YEAR = 1970  # versions count microseconds from its beginning
-
 FINISHED = ("done", "superseded", "rejected", "ignored")
 DELETED = "deleted before it was read"
-
-# User metadata that the ingestor and `land` write; an object without it is a drop.
-LANDED_AT, WRITE_DISPOSITION, CONTENT_SHA256, SOURCE_URL = (
-    "landed-at",
-    "write-disposition",
-    "content-sha256",
-    "source-url",
-)
 
 
 @dataclass(frozen=True)
@@ -47,18 +36,13 @@ class Registration:
     content_sha256: str | None  # as declared when it was landed
 
 
-@dataclass(frozen=True)
-class Described:
-    """An object version as the store describes it, with its place in time."""
-
-    info: ObjectInfo
-    landed_at: datetime
-    listed_at: datetime  # modification time as precise as the store's listing gives it
-    order: int  # among versions of the key that share a time
-
-
 def register(
-    session: Session, store: ObjectStore, catalog: Catalog, ref: ObjectRef, discovered_by: Discovery
+    session: Session,
+    store: ObjectStore,
+    catalog: Catalog,
+    ref: ObjectRef,
+    discovered_by: Discovery,
+    versions_of: VersionsOf | None = None,
 ) -> Registration | None:
     """Enter an object version into the ledger, once, whoever finds it first; commits.
 
@@ -68,16 +52,8 @@ def register(
     """
     if found := known(session, [ref]):
         return found[ref]
-    described = describe(store, ref)
+    described = describe(store, ref, versions_of)
     return enter(session, catalog, [described], discovered_by)[0] if described else None
-
-
-def describe(store: ObjectStore, ref: ObjectRef) -> Described | None:
-    """Ask the store for a version; None when there is nothing to be entered into the ledger: see `register`."""
-    try:
-        return place(store, store.stat(ref.bucket, ref.key, ref.version_id))
-    except ObjectGone:
-        return None
 
 
 def known(session: Session, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, Registration]:
@@ -204,43 +180,3 @@ def _unclaimed(key: str, catalog: Catalog) -> str:
         f"no dataset claims {key!r}: {prefix} is none of {', '.join(sorted(catalog.datasets))}. "
         "Add config/datasets/<name>.yaml, or drop the file under <dataset>/"
     )
-
-
-def place(store: ObjectStore, info: ObjectInfo) -> Described | None:
-    """Give a described version its place in time; None for what is no file: see `register`.
-
-    A listing is needed for drops only: `stat` gives whole seconds on every server, listings give more on some,
-    and versions of one key that share a second are told apart by their place in it.
-    """
-    if info.is_delete_marker or info.key.endswith("/"):
-        return None
-    declared = declared_landing(info.metadata.get(LANDED_AT, ""))
-    if declared is not None:
-        return Described(info, declared, info.last_modified, 0)
-    versions = [v for v in _of_key(store.versions(info.bucket, info.key), info.key) if not v.is_delete_marker]
-    for age, listed in enumerate(versions):
-        if listed.version_id == info.version_id:
-            at = drop_landed_at(listed.last_modified, listed.is_exact)
-            return Described(info, at, listed.last_modified, len(versions) - 1 - age)
-    return Described(info, drop_landed_at(info.last_modified, is_exact=False), info.last_modified, 0)
-
-
-def declared_landing(text: str) -> datetime | None:
-    """Read a landed-at time, UTC where it names no zone; None for what is no time from 1970 on.
-
-    Such metadata is someone else's: the object counts as a drop.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.year >= FIRST_YEAR else None
-
-
-def _of_key(versions: Iterable[ObjectInfo], key: str) -> Iterable[ObjectInfo]:
-    """Yield the versions of exactly this key from a listing by prefix; the key itself sorts first."""
-    for info in versions:
-        if info.key != key:
-            return
-        yield info

@@ -82,6 +82,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def versions_of(self, bucket: str, keys: Sequence[str]) -> Mapping[str, Sequence[ObjectInfo]]:
+        """List all versions of several keys by few questions, newest first within a key, delete markers among them.
+
+        `keys` are in order. Those that are not worth it or not to be trusted are left out; `versions` lists them.
+        """
+        ...
+
     def level(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo | Folder]:
         """List the versions right under a prefix that ends with a slash (or is empty), and the folders below it.
 

@@ -90,6 +90,13 @@ class FakeStore:
         for info in sorted(found, key=lambda info: info.key):
             yield replace(info, metadata={})
 
+    def versions_of(self, bucket: str, keys: Sequence[str]) -> Mapping[str, Sequence[ObjectInfo]]:
+        listed: dict[str, list[ObjectInfo]] = {}
+        for info in self.versions(bucket):
+            if info.key in keys:
+                listed.setdefault(info.key, []).append(info)
+        return listed
+
     def level(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo | Folder]:
         folders: set[str] = set()
         for info in self.versions(bucket, prefix):

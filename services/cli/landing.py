@@ -80,7 +80,7 @@ def moment_of(text: str | None, option: str) -> datetime | None:
     """Return the time that an option gives; raises ConfigurationError when it is none."""
     if text is None:
         return None
-    from shared.ledger import FIRST_YEAR
+    from shared.described import FIRST_YEAR
 
     try:
         moment = datetime.fromisoformat(text)

@@ -19,6 +19,7 @@ from services.ingestor import unfinished
 from services.ingestor.folders import PastDays, day_folder, without
 from services.ingestor.stretches import Memory, digest, stretches
 from shared.catalog import Catalog
+from shared.described import ListedTogether, VersionsOf
 from shared.errors import ObjectGone
 from shared.events import ObjectRef, bronze_ready, silver_ready
 from shared.landing import database_now
@@ -133,12 +134,13 @@ class Sweeper:
         if not infos:
             return 0
         count = 1 if len(infos) <= REGISTER_ALONE_MAX else REGISTER_THREADS
+        listed = ListedTogether(self._store, map(_ref, infos))
         sessions: SimpleQueue[Session] = SimpleQueue()
 
         def enter(info: ObjectInfo) -> bool:
             session = sessions.get()
             try:
-                return _enter(session, self._catalog, self._store, info)
+                return _enter(session, self._catalog, self._store, info, listed.versions_of)
             finally:
                 sessions.put(session)
 
@@ -188,11 +190,14 @@ def _known(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     return {row[0] for row in found}
 
 
-def _enter(session: Session, catalog: Catalog, store: ObjectStore, info: ObjectInfo) -> bool:
+def _ref(info: ObjectInfo) -> ObjectRef:
+    return ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
+
+
+def _enter(session: Session, catalog: Catalog, store: ObjectStore, info: ObjectInfo, versions_of: VersionsOf) -> bool:
     """Register a version, which is announced with all that is unfinished; say whether it is new to the ledger."""
-    ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
     try:
-        found = register(session, store, catalog, ref, "sweep")
+        found = register(session, store, catalog, _ref(info), "sweep", versions_of)
     except (ValueError, TypeError, OverflowError) as error:  # one odd object must not hide the others
         session.rollback()
         fields = {"action": "register_failed", "object_key": info.key, "reason": str(error)}

@@ -18,9 +18,10 @@ from services.silver.load import read_object
 from services.silver.state import waiting_snapshots
 from shared.catalog import Catalog
 from shared.dataset import Dataset
+from shared.described import Described, ListedTogether, describe
 from shared.errors import Unavailable, UndecodableEvent
 from shared.events import ObjectRef, read_bronze_ready
-from shared.ledger import Described, Registration, describe, enter, known
+from shared.ledger import Registration, enter, known
 from shared.ports import ObjectStore, Session
 from shared.settings import BRONZE_BUCKET, Settings
 
@@ -61,9 +62,10 @@ class Ahead:
         unknown = [ref for ref in refs if ref not in self._found]
         for ref in self._asked.keys() - set(unknown):
             self._asked.pop(ref).cancel()
-        for ref in unknown:
-            if ref not in self._asked:
-                self._asked[ref] = self._describer.submit(describe, self._store, ref)
+        new = [ref for ref in unknown if ref not in self._asked]
+        listed = ListedTogether(self._store, new)
+        for ref in new:
+            self._asked[ref] = self._describer.submit(describe, self._store, ref, listed.versions_of)
         for object_id in self._coming.keys() - {one.object_id for one in self._found.values()}:
             self._coming.pop(object_id).forget()
         self._begin(self._found.values())

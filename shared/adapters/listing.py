@@ -1,7 +1,7 @@
 """Listing all versions of a bucket, page by page, also where a server's paging leaves versions out."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,6 +9,7 @@ from shared.errors import Unavailable
 from shared.ports import Folder, ObjectInfo
 
 PAGE_VERSIONS = 1000  # what S3 servers give at most
+TOGETHER_MIN = 8  # keys that a page must tell of to be worth more than a question for each
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,39 @@ def list_versions(
             for page in _pages(ask, bucket, key, PAGE_VERSIONS):
                 found = (info for info in infos_of(bucket, page) if info.key == key)
                 yield from (info for info in found if info.version_id not in torn.get(key, ()))
+
+
+def list_keys(ask: Ask, bucket: str, keys: Sequence[str], page_versions: int) -> Mapping[str, Sequence[ObjectInfo]]:
+    """List the versions of keys, which are in order, by pages of their folders; leaves out what costs too many.
+
+    A key that a page may have ended in is taken from the next one. What a page skips (see above) it skips as a whole.
+    """
+    folders: dict[str, list[str]] = {}
+    for key in keys:
+        folders.setdefault(key[: key.rfind("/") + 1], []).append(key)
+    listed: dict[str, list[ObjectInfo]] = {}
+    for folder, wanted in folders.items():
+        while len(wanted) >= TOGETHER_MIN:
+            marker = {"key-marker": wanted[0][:-1]} if wanted[0][:-1] else {}
+            page_keys = str(min(len(wanted) + 1, page_versions))
+            page = ask({"versions": "", "prefix": folder, "max-keys": page_keys, **marker})
+            found = _by_key(bucket, page)
+            here = found.keys() & set(wanted)
+            listed |= {key: found[key] for key in here}
+            if len(here) < TOGETHER_MIN:
+                break
+            wanted = [key for key in wanted if key > max(here)]
+    return listed
+
+
+def _by_key(bucket: str, page: Page) -> dict[str, list[ObjectInfo]]:
+    """Return the keys that a page tells of as a whole, with their versions."""
+    found: dict[str, list[ObjectInfo]] = {}
+    for info in infos_of(bucket, page):
+        found.setdefault(info.key, []).append(info)
+    if found and _is_truncated(page):
+        del found[max(found, key=_walked if page.skips_keys else None)]
+    return found
 
 
 def list_level(ask: Ask, bucket: str, prefix: str, page_versions: int) -> Iterator[ObjectInfo | Folder]:

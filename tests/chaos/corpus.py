@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shared.ledger import CONTENT_SHA256, LANDED_AT, WRITE_DISPOSITION
+from shared.described import CONTENT_SHA256, LANDED_AT, WRITE_DISPOSITION
 
 # All within one UTC day: gold's summary of users keeps the days before as they were, which depends on order.
 FIRST_LANDED_AT = datetime(2026, 1, 5, tzinfo=UTC)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -164,6 +165,45 @@ def test_a_paged_listing_loses_no_key(request: pytest.FixtureRequest, page_versi
 
     assert set(listed) == put
     assert len(listed) == len(put)
+
+
+@pytest.mark.parametrize("page_versions", [3, 8, 1000])
+def test_keys_that_are_listed_together_have_all_their_versions(
+    request: pytest.FixtureRequest, page_versions: int
+) -> None:
+    settings = request.getfixturevalue("stack").settings
+    store = S3(
+        settings.s3_endpoint,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        page_versions=page_versions,
+    )
+    bucket = f"contract-{uuid.uuid4().hex[:12]}"
+    store.ensure_bucket(bucket, versioned=True)
+    odd = ["a/1", "a/1.csv", "a/1.zzz", "a/1/2", "a/b b", "a/b+", "a/b.csv", "a/ü", "a/Ü.csv", "a/z", "b", "c/1", "c/2"]
+    names = sorted([*odd, *(f"d/{n:02}.csv" for n in range(30))])
+    for n, key in enumerate(names * 2):
+        store.put_bytes(bucket, key, b"%d" % n, {})
+    store.remove(bucket, "d/07.csv")
+    wanted = [name for name in names if name != "d/11.csv"]
+
+    listed = store.versions_of(bucket, wanted)
+
+    def one_by_one(key: str) -> list[ObjectInfo]:
+        return [info for info in store.versions(bucket, key) if info.key == key]
+
+    def said(infos: Sequence[ObjectInfo]) -> list[tuple[str, str, bool]]:
+        return sorted((info.version_id, str(info.last_modified), info.is_delete_marker) for info in infos)
+
+    assert listed.keys() <= set(wanted)
+    for key, infos in listed.items():
+        assert said(infos) == said(one_by_one(key))
+        versions = [info.version_id for info in infos if not info.is_delete_marker]
+        assert versions == [info.version_id for info in one_by_one(key) if not info.is_delete_marker]
+    if page_versions == 1000:
+        assert len([key for key in listed if key.startswith("d/")]) >= 20
+    else:
+        assert store.versions_of(bucket, wanted[:5]) == {}
 
 
 def test_an_unversioned_key_is_listed_once(store: ObjectStore) -> None:

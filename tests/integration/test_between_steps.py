@@ -32,10 +32,11 @@ from shared.adapters.kafka import KafkaBus, topics
 from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import open_s3
 from shared.catalog import load_catalog
+from shared.described import LANDED_AT, WRITE_DISPOSITION
 from shared.errors import Unavailable
 from shared.events import ObjectRef, SilverChange, bronze_ready, silver_ready
 from shared.heartbeat import Heartbeat
-from shared.ledger import LANDED_AT, WRITE_DISPOSITION, register
+from shared.ledger import register
 from shared.models import load_models, models_depending_on
 from shared.requests import try_again
 from shared.session import KeptSession

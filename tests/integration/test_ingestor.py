@@ -24,8 +24,8 @@ from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import S3, open_s3
 from shared.catalog import Catalog
 from shared.dataset import Dataset
+from shared.described import LANDED_AT, WRITE_DISPOSITION
 from shared.events import ObjectRef, read_bronze_ready
-from shared.ledger import LANDED_AT, WRITE_DISPOSITION
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings, data_file_root
 
 CSV = b"id,name\n1,one\n2,two\n"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from shared import requests
+from shared.described import LANDED_AT, WRITE_DISPOSITION
 from shared.errors import ConfigurationError, Unavailable
 from shared.events import ObjectRef, bronze_ready
-from shared.ledger import LANDED_AT, WRITE_DISPOSITION
 from shared.settings import BRONZE_BUCKET, Settings
 from tests.fakes import FakeStore
 from tests.integration.arena import OPEN_POINTS, POINTS, Arena, Died
