@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from services.silver.batchsql import BatchSql
+from services.silver.deaths import may_follow_a_death
 from services.silver.job import FileRead, ObjectVersion, Stored
 from services.silver.load import read_object
 from services.silver.state import waiting_snapshots
@@ -30,8 +31,8 @@ log = logging.getLogger("silver")
 THREADS = 2  # for describing, and for fetching: they wait for the store; more of them only wait for each other
 READ_BYTES_MAX = 1 << 20  # of files that are read ahead; a larger one takes long enough to be worth its turn
 AHEAD_BYTES_MAX = 16 << 20  # of all that are read and not yet merged
-# A file that kills its worker is told by its claims, and what is read ahead is not claimed. So a worker begins without
-# reading ahead, for as many messages as may have waited when the one before it died: each has its own attempt then.
+# A file that kills its worker is told by its claims, and what is read ahead is not claimed. So a worker that follows a death
+# begins without reading ahead, for as many messages as may have waited then: each file has its own attempt.
 CAREFUL_MESSAGES = 192
 ENTER_MIN = 4  # described objects that are entered into the ledger together before it is the turn of one of them
 
@@ -39,11 +40,12 @@ ENTER_MIN = 4  # described objects that are entered into the ledger together bef
 class Ahead:
     """What is known of the objects that waiting messages speak of, and the small files among them, fetched and checked."""
 
-    def __init__(self, store: ObjectStore, catalog: Catalog, settings: Settings, scratch: Path) -> None:
+    def __init__(self, store: ObjectStore, catalog: Catalog, settings: Settings, scratch: Path, worker_id: str) -> None:
         self._store, self._catalog, self._settings, self._scratch = store, catalog, settings, scratch
         self._describer, self._fetcher = ThreadPoolExecutor(THREADS, "describe"), ThreadPoolExecutor(THREADS, "fetch")
         self._reader, self._sql = ThreadPoolExecutor(1, "read"), BatchSql()
         self._numbers, self._dealt_with = count(), 0
+        self._worker_id, self._is_careful = worker_id, True
         self._found: dict[ObjectRef, Registration] = {}
         self._asked: dict[ObjectRef, Future[Described | None]] = {}
         self._coming: dict[uuid.UUID, _Coming] = {}
@@ -55,6 +57,9 @@ class Ahead:
         Raises Unavailable.
         """
         refs = refs_of(messages) if len(messages) > 1 else ()
+        if self._is_careful and refs:
+            is_new = self._dealt_with < CAREFUL_MESSAGES
+            self._is_careful = is_new and may_follow_a_death(session, self._worker_id)
         self._found, self._snapshots = dict(known(session, refs)), None
         if refs:
             declared = [self._catalog.for_key(ref.key) for ref in refs]
@@ -124,7 +129,7 @@ class Ahead:
 
     def _begin(self, registrations: Iterable[Registration]) -> None:
         """Begin to fetch and read those that are small files waiting to be merged."""
-        if self._dealt_with < CAREFUL_MESSAGES:
+        if self._is_careful:
             return
         room_bytes = AHEAD_BYTES_MAX - sum(coming.size_bytes for coming in self._coming.values())
         for one in registrations:

@@ -13,6 +13,7 @@ from shared.events import ObjectRef
 from shared.ports import Session
 
 DEATHS_SHOWN_MAX = 20
+DEATHS_REMEMBERED_SECONDS = 3600.0  # by workers that start; whoever restarts them waits less
 
 
 class WorkersDied(MedallionError):
@@ -56,6 +57,25 @@ def died(session: Session, object_id: uuid.UUID) -> WorkersDied:
     lines = [f"The object has {size_bytes:,} bytes. Its claims that ended with the death or silence of their worker:"]
     lines += [_line(*death) for death in reversed(deaths)]
     return WorkersDied(ObjectRef(bucket=bucket, key=key, version_id=version_id), dataset, object_id, "\n".join(lines))
+
+
+def may_follow_a_death(session: Session, worker_id: str) -> bool:
+    """Say whether another silver worker may have died not long before this one started; commits.
+
+    One that lives gives a sign of it soon after; one that was stopped has said so.
+    """
+    found = session.rows(
+        """
+        SELECT EXISTS (
+            SELECT FROM bronze.workers other
+            WHERE other.service = me.service AND other.worker_id <> me.worker_id AND other.stopped_at IS NULL
+              AND other.heartbeat_at BETWEEN me.started_at - make_interval(secs => %s) AND me.started_at)
+        FROM bronze.workers me WHERE me.worker_id = %s
+        """,
+        (DEATHS_REMEMBERED_SECONDS, worker_id),
+    )
+    session.commit()
+    return not found or bool(found[0][0])
 
 
 def _line(

@@ -100,7 +100,7 @@ class SilverService:
         self._sql = BatchSql()
         self._own = Scratch(settings.data_dir / "scratch")
         self._scratch = self._own.folder
-        self._ahead = Ahead(store, catalog, settings, self._scratch)
+        self._ahead = Ahead(store, catalog, settings, self._scratch, worker.worker_id)
         self._announcer = Announcer(store, bus, catalog, self._scratch)
 
     def handle(self, messages: Sequence[bytes]) -> int:

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import psutil
 import pytest
@@ -25,6 +26,7 @@ import pytest
 from services.gold.service import Gold
 from services.gold.upkeep import Upkeep
 from services.ingestor.service import Ingestor
+from services.silver import load
 from services.silver.service import SilverService
 from services.stack import settings_environment
 from shared import failpoints
@@ -49,6 +51,7 @@ from tests.stacks import Stacks
 SILENCE_SECONDS = 1.0
 WAIT_SECONDS = 30.0
 ACTIONS = ("raise", "exit", "stop")
+DEADLY = b"whoever reads this"
 SILVER = [name for name in failpoints.POINTS if name.startswith("silver.")]
 GOLD = [name for name in failpoints.POINTS if name.startswith("gold.")]
 INGESTOR = [name for name in failpoints.POINTS if name.startswith("ingestor.")]
@@ -88,8 +91,8 @@ AFTER = [
 ]
 
 
-def silver_process(settings: Settings, spec: str, event: bytes) -> None:
-    """Be a silver worker that gets one message."""
+def silver_process(settings: Settings, spec: str, *events: bytes) -> None:
+    """Be a silver worker that gets messages, all at once."""
     failpoints.arm(spec)
     worker = _heartbeat(settings, "silver")
     models = load_models(settings.sql_dir)
@@ -98,8 +101,22 @@ def silver_process(settings: Settings, spec: str, event: bytes) -> None:
         lambda dataset: models_depending_on(models, dataset),
     )  # fmt: skip
     with suppress(Unavailable):
-        service.handle([event])
+        service.handle(events)
     worker.stop()
+
+
+def reader_that_dies(settings: Settings, spec: str, *events: bytes) -> None:
+    """Be a silver worker whose process ends when it reads a file that says so."""
+    read_records = load.read_records
+
+    def read(file: BinaryIO, *others: Any) -> Any:
+        if DEADLY in file.read():
+            os._exit(failpoints.EXIT_STATUS)
+        file.seek(0)
+        return read_records(file, *others)
+
+    load.read_records = read
+    silver_process(settings, spec, *events)
 
 
 def gold_process(settings: Settings, spec: str, event: bytes) -> None:
@@ -145,31 +162,49 @@ class Scene:
 
     pipeline: Pipeline
     settings: Settings
-    event: bytes = b""
+    events: tuple[bytes, ...] = ()
     expected: EndState | None = None
     counts: tuple[int, ...] = ()
 
     def prepare(self) -> None:
-        """Empty everything, load the first snapshot into silver and gold, land the second."""
+        """Empty everything, load the first snapshot into silver and gold, land the second and register it."""
+        self.begin()
+        ref = self.put("after", AFTER, "replace")
+        register(self.pipeline.session, self.pipeline.store, self.pipeline.catalog, ref, "event")
+        self.events = (bronze_ready(ref, DAY_ZERO),)
+
+    def prepare_group(self) -> None:
+        """As `prepare`, but with small files that nobody has registered in place of the second snapshot."""
+        self.begin()
+        # Restated, rejected, new. Each key in one file: what a superseded one leaves depends on who comes first.
+        rows = [AFTER[0], AFTER[1], person(41), person(42), person(43), person(3, name="Newest")]
+        refs = [self.put(f"small-{n}", [row], "merge", seconds=n) for n, row in enumerate(rows)]
+        self.events = tuple(bronze_ready(ref, DAY_ZERO) for ref in refs)
+
+    def begin(self) -> None:
+        """Empty everything and load the first snapshot into silver and gold."""
         self.pipeline.reset()
         tables = ", ".join(["bronze.workers", *(model.table for model in self.pipeline.models.tables)])
         self.pipeline.session.execute(f"TRUNCATE gold.refreshes, bronze.dead_letters, bronze.stops, {tables}")
         self.pipeline.session.commit()
         self.pipeline.load("users", json.dumps(BEFORE).encode())
         self.gold()
-        metadata = {LANDED_AT: (DAY_ZERO + timedelta(days=1)).isoformat(), WRITE_DISPOSITION: "replace"}
-        info = self.pipeline.store.put_bytes(BRONZE_BUCKET, "users/after.json", json.dumps(AFTER).encode(), metadata)
-        ref = ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
-        register(self.pipeline.session, self.pipeline.store, self.pipeline.catalog, ref, "event")
-        self.event = bronze_ready(ref, DAY_ZERO)
+
+    def put(self, name: str, rows: Sequence[object], disposition: str, seconds: float = 0) -> ObjectRef:
+        """Put a file of users, landed a day and so many seconds after the first."""
+        landed_at = DAY_ZERO + timedelta(days=1, seconds=seconds)
+        metadata = {LANDED_AT: landed_at.isoformat(), WRITE_DISPOSITION: disposition}
+        content = json.dumps(rows).encode()
+        info = self.pipeline.store.put_bytes(BRONZE_BUCKET, f"users/{name}.json", content, metadata)
+        return ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
 
     def silver(self) -> None:
-        """Handle the event with a worker that nothing happens to, as often as it takes to get the object."""
+        """Handle the events with a worker that nothing happens to, as often as it takes to get the objects."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             failed = self.pipeline.rows("SELECT object_id FROM bronze.ingestion_metadata WHERE status = 'failed'")
             try_again(self.pipeline.session, [row[0] for row in failed])
-            self.pipeline.handle(self.event)
+            self.pipeline.handle(*self.events)
             if not self.unfinished():
                 return
             time.sleep(0.05)
@@ -189,6 +224,12 @@ class Scene:
         Gold(session, ListBus(), self.pipeline.catalog, self.pipeline.models, settings).start()
         Upkeep(session, self.pipeline.store, ListBus(), self.pipeline.models, settings).step()
         session.close()
+
+    def note_expected(self) -> None:
+        """Let nothing happen to what was prepared, and note the outcome."""
+        self.silver()
+        self.gold()
+        self.expected, self.counts = self.state()
 
     def state(self) -> tuple[EndState, tuple[int, ...]]:
         """Return the end state, and how many raw rows, change sets and quarantined rows there are."""
@@ -233,23 +274,19 @@ def scene(settings: Settings) -> Iterator[Scene]:
     made.settings.data_dir.mkdir(parents=True, exist_ok=True)
     # Snapshots in the lake say which refresh they show; those of other tests' databases must not seem newer.
     made.pipeline.rows("SELECT setval(pg_get_serial_sequence('gold.refreshes', 'refresh_id'), %s)", (time.time_ns(),))
-    made.prepare()
-    made.silver()
-    made.gold()
-    made.expected, made.counts = made.state()
     yield made
     made.pipeline.close()
 
 
 def run_into(
     processes: multiprocessing.context.ForkServerContext,
-    work: Callable[[Settings, str, bytes], None],
+    work: Callable[..., None],
     settings: Settings,
     spec: str,
-    event: bytes,
+    *events: bytes,
 ) -> BaseProcess:
     """Start a worker with its failpoint armed; return once it has ended or stands still."""
-    process = processes.Process(target=work, args=(settings, spec, event))
+    process = processes.Process(target=work, args=(settings, spec, *events))
     process.start()
     deadline = time.monotonic() + WAIT_SECONDS
     while process.is_alive() and not _is_stopped(process):
@@ -287,9 +324,11 @@ def wake(process: BaseProcess) -> None:
 def test_silver_fails_between_any_two_steps(
     scene: Scene, processes: multiprocessing.context.ForkServerContext, action: str
 ) -> None:
+    scene.prepare()
+    scene.note_expected()
     for point in SILVER:
         scene.prepare()
-        process = run_into(processes, silver_process, scene.settings, f"{point}:{action}", scene.event)
+        process = run_into(processes, silver_process, scene.settings, f"{point}:{action}", *scene.events)
         assert_failed_as_told(process, point, action)
         scene.silver()
         wake(process)
@@ -298,10 +337,55 @@ def test_silver_fails_between_any_two_steps(
         scene.assert_nothing_shows()
 
 
+@pytest.mark.parametrize("action", ["exit", "stop"])
+def test_silver_fails_in_the_middle_of_a_group(
+    scene: Scene, processes: multiprocessing.context.ForkServerContext, action: str
+) -> None:
+    scene.prepare_group()
+    scene.note_expected()
+    for point in SILVER:
+        scene.prepare_group()
+        time_by = 1 if point == "silver.published" else 3  # gold is told of all at once
+        spec = f"{point}:{action}*{time_by}"
+        process = run_into(processes, silver_process, scene.settings, spec, *scene.events)
+        assert_failed_as_told(process, point, action)
+        scene.silver()
+        wake(process)
+        scene.silver()
+        scene.gold()
+        scene.assert_nothing_shows()
+
+
+def test_a_file_that_kills_whoever_reads_it_ahead_fails_and_the_others_are_loaded(
+    scene: Scene, processes: multiprocessing.context.ForkServerContext
+) -> None:
+    scene.prepare_group()
+    deadly = bronze_ready(scene.put("deadly", [{"id": 44, "name": DEADLY.decode()}], "merge", seconds=9), DAY_ZERO)
+    events, deaths = (*scene.events[:3], deadly, *scene.events[3:]), 0
+    attempts = "SELECT status, attempts FROM bronze.ingestion_metadata WHERE object_key = 'users/deadly.json'"
+    while True:
+        worker = run_into(processes, reader_that_dies, scene.settings, "", *events)
+        if worker.exitcode == 0:
+            break
+        deaths += 1
+        assert deaths <= 1 + scene.settings.attempts_max, "the file goes on killing"
+        if deaths == 1:
+            assert scene.pipeline.rows(attempts) in ([], [("registered", 0)]), "it was not read ahead"
+    assert scene.pipeline.rows(attempts) == [("failed", scene.settings.attempts_max)]
+    assert deaths == 1 + scene.settings.attempts_max
+    others = scene.pipeline.rows(
+        "SELECT status, count(*) FROM bronze.ingestion_metadata WHERE object_key LIKE '%small-%' GROUP BY status"
+    )
+    assert sorted(others) == [("done", 5), ("rejected", 1)]
+    assert scene.pipeline.rows("SELECT count(*) FROM bronze.dead_letters") == [(1,)]
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_gold_fails_between_any_two_steps(
     scene: Scene, processes: multiprocessing.context.ForkServerContext, action: str
 ) -> None:
+    scene.prepare()
+    scene.note_expected()
     for point in GOLD:
         scene.prepare()
         scene.silver()
@@ -355,13 +439,15 @@ def test_a_worker_frozen_in_the_middle_of_a_copy_is_replaced_within_thirty_secon
         update={name: defaults[name].default for name in ("heartbeat_interval_seconds", "heartbeat_silence_seconds")}
     )
     scene.prepare()
-    zombie = run_into(processes, silver_process, patient, "silver.copying:stop", scene.event)
+    scene.note_expected()
+    scene.prepare()
+    zombie = run_into(processes, silver_process, patient, "silver.copying:stop", *scene.events)
     assert_failed_as_told(zombie, "silver.copying", "stop")
     frozen_at = time.monotonic()
     other = scene.pipeline.worker("other", patient)
     while scene.unfinished():
         assert time.monotonic() - frozen_at < 30, "nobody took over within 30 s"
-        other.handle([scene.event])
+        other.handle(scene.events)
         time.sleep(0.2)
     assert time.monotonic() - frozen_at > patient.heartbeat_silence_seconds / 2, "it was not waited for"
     before = scene.state()
@@ -391,7 +477,7 @@ def test_an_object_that_takes_longer_than_a_consumer_may_be_silent_is_loaded_onc
         bus = KafkaBus(settings.kafka_bootstrap_servers)
         bus.ensure_topics(topics(settings))
         for _ in range(3):
-            bus.publish(BRONZE_READY, "users/after.json", scene.event)
+            bus.publish(BRONZE_READY, "users/after.json", *scene.events)
         deadline = time.monotonic() + 2 * WAIT_SECONDS
         while scene.unfinished() or bus.lag("silver", BRONZE_READY, range(settings.bronze_ready_partitions)):
             assert process.poll() is None, log.read_text()

@@ -155,6 +155,33 @@ def test_a_worker_begins_without_reading_ahead_so_that_a_deadly_file_has_its_att
     assert list(statuses(pipeline).values()) == ["done"] * FILES
 
 
+@pytest.mark.parametrize(
+    ("seconds_ago", "is_stopped", "is_careful"),
+    [(1, False, True), (1, True, False), (-1, False, False), (7200, False, False)],
+    ids=["died", "stopped", "lives", "died long ago"],
+)
+def test_only_a_worker_that_follows_a_death_is_careful(
+    pipeline: Pipeline,
+    read_in_turn: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds_ago: float,
+    is_stopped: bool,
+    is_careful: bool,
+) -> None:
+    monkeypatch.setattr(ahead, "CAREFUL_MESSAGES", 100)
+    pipeline.session.execute(
+        "INSERT INTO bronze.workers (worker_id, service, host, pid, heartbeat_at, stopped_at) VALUES"
+        " ('test-worker', 'silver', 'here', 1, clock_timestamp(), NULL),"
+        " ('other', 'silver', 'there', 1, clock_timestamp() - make_interval(secs => %s),"
+        " CASE WHEN %s THEN clock_timestamp() END), ('gold', 'gold', 'there', 2, clock_timestamp(), NULL)",
+        (seconds_ago, is_stopped),
+    )
+    pipeline.session.commit()
+    pipeline.handle(*(dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)))
+    assert len(read_in_turn) == (FILES if is_careful else 0)
+    assert list(statuses(pipeline).values()) == ["done"] * FILES
+
+
 def test_files_beyond_the_room_are_read_in_their_turn(
     pipeline: Pipeline, read_in_turn: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
