@@ -117,6 +117,13 @@ class EventBus(Protocol):
         ...
 
 
+class Prepared(str):
+    """A statement that comes often: a session plans it once, for whatever its parameters are.
+
+    Its text is the same each time (it has a place in the session's memory), and each parameter is of one type.
+    """
+
+
 class Session(Protocol):
     """One connection to the warehouse: statements on it share one transaction until commit or rollback.
 

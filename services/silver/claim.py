@@ -14,7 +14,7 @@ from services.silver.job import Counts, FileRead, ObjectVersion
 from services.silver.state import lock_key
 from shared.errors import ClaimLost
 from shared.locks import end_silent_holder, holder_silence_seconds
-from shared.ports import Row, Session
+from shared.ports import Prepared, Row, Session
 from shared.session import UNSYNCED
 from shared.settings import Settings
 
@@ -32,14 +32,32 @@ _CLAIMED = """
     write_disposition, attempts, epoch, is_approved, request, is_withdrawn, started_at
     """
 # Nearly always an object waits for whoever comes first; then lock and claim are one statement.
-_CLAIM_WAITING = f"""
+_CLAIM_WAITING = Prepared(f"""
     WITH lock AS MATERIALIZED (SELECT pg_try_advisory_lock(%(lock)s) AS is_taken),
     claimed AS (
         {_CLAIM} AND (SELECT is_taken FROM lock) AND status = 'registered'
             AND (is_approved OR landed_at <= clock_timestamp() + make_interval(secs => %(tolerance)s))
         RETURNING {_CLAIMED})
     SELECT lock.is_taken, claimed.* FROM lock LEFT JOIN claimed ON true
+    """)
+
+_FINISH = Prepared(
     """
+    UPDATE bronze.ingestion_metadata SET
+        status = coalesce(completed_as, %(status)s), completed_as = coalesce(completed_as, %(status)s),
+        request = NULL, is_withdrawn = false, error_message = NULL, finished_at = clock_timestamp(),
+        content_sha256 = coalesce(content_sha256, %(sha256)s), file_header = coalesce(file_header, %(header)s),
+        rows_read = coalesce(rows_read, %(read)s), rows_inserted = coalesce(rows_inserted, %(inserted)s),
+        rows_updated = coalesce(rows_updated, %(updated)s), rows_unchanged = coalesce(rows_unchanged, %(unchanged)s),
+        rows_deleted = coalesce(rows_deleted, %(deleted)s),
+        rows_quarantined = coalesce(rows_quarantined, %(quarantined)s),
+        rows_duplicate = coalesce(rows_duplicate, %(duplicate)s),
+        rows_superseded = coalesce(rows_superseded, %(superseded)s),
+        rows_discarded = coalesce(rows_discarded, %(discarded)s),
+        data_quality_score = coalesce(data_quality_score, %(score)s)
+    WHERE object_id = %(object_id)s AND epoch = %(epoch)s AND status = 'processing'
+    """
+)
 
 _LOOK_SECONDS = 0.2  # between two looks at a holder whose heartbeat is late
 _END_SECONDS_MAX = 5.0  # for the server to end the session of one that is silent
@@ -61,8 +79,9 @@ def claim(session: Session, settings: Settings, object_id: uuid.UUID, worker_id:
     `attempts_max` times becomes failed: raises WorkersDied, and the caller commits that with the evidence.
     """
     lock = lock_key(f"object:{object_id}")
+    session.later(UNSYNCED)
     is_taken, *claimed = session.at_once(
-        UNSYNCED + _CLAIM_WAITING,
+        _CLAIM_WAITING,
         {
             "lock": lock,
             "attempts": 1,
@@ -155,21 +174,7 @@ def finish(
     Status and row counts are those of the first completion; later passes have their rows in processing_runs.
     """
     touched = session.execute(
-        """
-        UPDATE bronze.ingestion_metadata SET
-            status = coalesce(completed_as, %(status)s), completed_as = coalesce(completed_as, %(status)s),
-            request = NULL, is_withdrawn = false, error_message = NULL, finished_at = clock_timestamp(),
-            content_sha256 = coalesce(content_sha256, %(sha256)s), file_header = coalesce(file_header, %(header)s),
-            rows_read = coalesce(rows_read, %(read)s), rows_inserted = coalesce(rows_inserted, %(inserted)s),
-            rows_updated = coalesce(rows_updated, %(updated)s), rows_unchanged = coalesce(rows_unchanged, %(unchanged)s),
-            rows_deleted = coalesce(rows_deleted, %(deleted)s),
-            rows_quarantined = coalesce(rows_quarantined, %(quarantined)s),
-            rows_duplicate = coalesce(rows_duplicate, %(duplicate)s),
-            rows_superseded = coalesce(rows_superseded, %(superseded)s),
-            rows_discarded = coalesce(rows_discarded, %(discarded)s),
-            data_quality_score = coalesce(data_quality_score, %(score)s)
-        WHERE object_id = %(object_id)s AND epoch = %(epoch)s AND status = 'processing'
-        """,
+        _FINISH,
         {
             **vars(counts),
             "status": status,

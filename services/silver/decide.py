@@ -23,6 +23,7 @@ from services.silver.diff import (
 from services.silver.job import Job
 from services.silver.staging import stage_bad_keys, stage_keys
 from shared.ddl import postgres_type
+from shared.ports import Prepared
 
 # A file with fewer rows than this share of silver looks its keys up instead of reading all hashes.
 _LOOKUP_SHARE = 20
@@ -108,9 +109,11 @@ def _asked_for(job: Job) -> Existing:
     values = {name: [v for batch in job.file.good.batches() for v in batch.column(name).to_pylist()] for name in key}
     arrays = ", ".join(f"%s::{postgres_type(job.dataset.column(name).type)}[]" for name in key)
     found = job.session.rows(
-        f"SELECT c._key_hash, c._row_hash, c._version > {job.version} FROM {job.dataset.clean_table} c"
-        f" JOIN (SELECT DISTINCT * FROM unnest({arrays}) AS k({', '.join(key)})) AS asked USING ({', '.join(key)})",
-        [values[name] for name in key],
+        Prepared(
+            f"SELECT c._key_hash, c._row_hash, c._version > %s::uuid FROM {job.dataset.clean_table} c"
+            f" JOIN (SELECT DISTINCT * FROM unnest({arrays}) AS k({', '.join(key)})) AS asked USING ({', '.join(key)})"
+        ),
+        [job.obj.version, *(values[name] for name in key)],
     )
     keys, rows = (np.frombuffer(b"".join(row[i].bytes for row in found), ">u8").reshape(-1, 2) for i in (0, 1))
     return Existing(keys.astype(np.uint64), rows.astype(np.uint64), np.array([row[2] for row in found], bool))

@@ -32,12 +32,22 @@ from shared.errors import ObjectDamaged, Rejected
 from shared.events import ObjectRef
 from shared.failpoints import hit
 from shared.locks import end_silent_holder
-from shared.ports import ObjectInfo, Session
+from shared.ports import ObjectInfo, Prepared, Session
 from shared.rules import Rule
 from shared.settings import Settings
 
 _NAMESPACE = uuid.UUID("0d0f5f9a-7b1c-5c0e-8e55-5a7a3f0f6e21")
 
+_CHANGE_SET = Prepared(
+    """
+    INSERT INTO silver.change_sets (change_set_id, dataset, object_id, is_everything, groups, group_columns,
+                                    rows_inserted, rows_updated, rows_deleted, rows_rewritten)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    """
+)
+_PENDING = Prepared(
+    "INSERT INTO gold.pending (model, change_set_id, dataset) SELECT unnest(%s::text[]), %s::uuid, %s::text"
+)
 
 Fetch = Callable[[ObjectInfo, Path], str]  # as ObjectStore.fetch
 
@@ -222,17 +232,13 @@ def _insert_change_set(
 ) -> uuid.UUID:
     change_set_id = uuid.uuid5(_NAMESPACE, f"{obj.object_id} {obj.epoch}")
     session.later(
-        """
-        INSERT INTO silver.change_sets (change_set_id, dataset, object_id, is_everything, groups, group_columns,
-                                        rows_inserted, rows_updated, rows_deleted, rows_rewritten)
-        VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s);
-        INSERT INTO gold.pending (model, change_set_id, dataset) SELECT unnest(%s::text[]), %s, %s
-        """,
+        _CHANGE_SET,
         (
             change_set_id, obj.dataset, obj.object_id, is_everything, json.dumps(groups), list(group_columns),
-            counts.inserted, counts.updated, counts.deleted, counts.rewritten, list(models), change_set_id, obj.dataset,
+            counts.inserted, counts.updated, counts.deleted, counts.rewritten,
         ),
     )  # fmt: skip
+    session.later(_PENDING, (list(models), change_set_id, obj.dataset))
     return change_set_id
 
 

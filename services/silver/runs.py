@@ -5,9 +5,22 @@ from datetime import datetime
 
 from services.silver.job import Counts, ObjectVersion
 from shared.metrics import MERGE_SECONDS, READ_SECONDS, ROWS, Metrics
-from shared.ports import Session
+from shared.ports import Prepared, Session
 
 VERDICTS = ("inserted", "updated", "unchanged", "deleted", "quarantined", "duplicate", "superseded", "discarded")
+
+
+_RECORD = Prepared(
+    """
+    INSERT INTO bronze.processing_runs (object_id, dataset, kind, worker_id, outcome, error_message,
+        rows_read, rows_inserted, rows_updated, rows_unchanged, rows_deleted, rows_quarantined, rows_duplicate,
+        rows_superseded, rows_discarded, rows_rewritten, read_seconds, merge_seconds, started_at, finished_at)
+    VALUES (%(object_id)s, %(dataset)s, %(kind)s, %(worker_id)s, %(outcome)s, %(error)s,
+        %(read)s, %(inserted)s, %(updated)s, %(unchanged)s, %(deleted)s, %(quarantined)s, %(duplicate)s,
+        %(superseded)s, %(discarded)s, %(rewritten)s, %(read_seconds)s, %(merge_seconds)s, %(started_at)s,
+        clock_timestamp())
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -28,15 +41,7 @@ def record_run(session: Session, run: Run) -> None:
     """Write one row of history in the session's transaction."""
     counts = vars(run.counts) if run.counts else dict.fromkeys(vars(Counts()))
     session.later(
-        """
-        INSERT INTO bronze.processing_runs (object_id, dataset, kind, worker_id, outcome, error_message,
-            rows_read, rows_inserted, rows_updated, rows_unchanged, rows_deleted, rows_quarantined, rows_duplicate,
-            rows_superseded, rows_discarded, rows_rewritten, read_seconds, merge_seconds, started_at, finished_at)
-        VALUES (%(object_id)s, %(dataset)s, %(kind)s, %(worker_id)s, %(outcome)s, %(error)s,
-            %(read)s, %(inserted)s, %(updated)s, %(unchanged)s, %(deleted)s, %(quarantined)s, %(duplicate)s,
-            %(superseded)s, %(discarded)s, %(rewritten)s, %(read_seconds)s, %(merge_seconds)s, %(started_at)s,
-            clock_timestamp())
-        """,
+        _RECORD,
         {
             **counts,
             "object_id": run.obj.object_id,

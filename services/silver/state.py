@@ -9,11 +9,11 @@ from services.silver.job import Counts, Job, ObjectVersion, State
 from shared.dataset import Dataset
 from shared.errors import Unavailable
 from shared.evolving import taken_names
-from shared.ports import Session
+from shared.ports import Prepared, Session
 
 _SNAPSHOT_POLL_SECONDS = 0.05
 
-_STATE = """
+_STATE = Prepared("""
 SELECT now(), snapshot_version, snapshot_rows, latest_snapshot, rows_live, contract_fingerprint, newest_landed_at,
        EXISTS (SELECT FROM silver.key_facts f WHERE f.dataset = d.dataset),
        EXISTS (SELECT FROM silver.quarantine q WHERE q.dataset = d.dataset AND q.status = 'open'),
@@ -22,7 +22,23 @@ SELECT now(), snapshot_version, snapshot_rows, latest_snapshot, rows_live, contr
              JOIN pg_attribute a ON a.attrelid = to_regclass(%s) AND a.attname = e.column_name
              WHERE e.dataset = d.dataset AND NOT a.attisdropped ORDER BY e.column_name)
 FROM silver.datasets d WHERE d.dataset = %s
-"""
+""")
+_SAVE = Prepared(
+    """
+    UPDATE silver.datasets SET
+        snapshot_version = CASE WHEN %(clean)s THEN %(version)s ELSE snapshot_version END,
+        snapshot_object_id = CASE WHEN %(clean)s THEN %(object_id)s ELSE snapshot_object_id END,
+        snapshot_rows = CASE WHEN %(clean)s THEN %(rows)s ELSE snapshot_rows END,
+        latest_snapshot = CASE WHEN %(snapshot)s THEN greatest(latest_snapshot, %(version)s) ELSE latest_snapshot END,
+        contract_fingerprint = CASE WHEN %(clean)s OR contract_fingerprint IS NULL THEN %(fingerprint)s
+                                    ELSE contract_fingerprint END,
+        rows_live = rows_live + %(inserted)s - %(deleted)s,
+        newest_landed_at = greatest(newest_landed_at, %(landed_at)s),
+        updated_at = now()
+    WHERE dataset = %(dataset)s
+    """
+)
+_LOCK = Prepared("SELECT silver.lock_dataset(%s, %s)")
 
 
 def lock_datasets(
@@ -51,7 +67,7 @@ def _lock(
     end_silent_holder: Callable[[int], None],
 ) -> None:
     key = lock_key(f"dataset:{dataset}")
-    while not session.rows("SELECT silver.lock_dataset(%s, %s)", (key, is_shared))[0][0]:
+    while not session.rows(_LOCK, (key, is_shared))[0][0]:
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"the lock of dataset {dataset}", f"another worker has held it for {timeout_seconds:.0f} s"
@@ -80,19 +96,7 @@ def save_state(job: Job, is_late: bool) -> None:
     is_clean = applied_snapshot and job.is_clean_snapshot
     obj = job.obj
     job.session.later(
-        """
-        UPDATE silver.datasets SET
-            snapshot_version = CASE WHEN %(clean)s THEN %(version)s ELSE snapshot_version END,
-            snapshot_object_id = CASE WHEN %(clean)s THEN %(object_id)s ELSE snapshot_object_id END,
-            snapshot_rows = CASE WHEN %(clean)s THEN %(rows)s ELSE snapshot_rows END,
-            latest_snapshot = CASE WHEN %(snapshot)s THEN greatest(latest_snapshot, %(version)s) ELSE latest_snapshot END,
-            contract_fingerprint = CASE WHEN %(clean)s OR contract_fingerprint IS NULL THEN %(fingerprint)s
-                                        ELSE contract_fingerprint END,
-            rows_live = rows_live + %(inserted)s - %(deleted)s,
-            newest_landed_at = greatest(newest_landed_at, %(landed_at)s),
-            updated_at = now()
-        WHERE dataset = %(dataset)s
-        """,
+        _SAVE,
         {
             "clean": is_clean,
             "snapshot": applied_snapshot,

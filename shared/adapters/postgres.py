@@ -1,8 +1,10 @@
 """PostgreSQL through psycopg2: sessions, COPY streams, and driver errors translated in one place."""
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any, TypeAlias
 
 import psycopg2
@@ -11,7 +13,7 @@ import psycopg2.extras
 
 from shared.errors import Unavailable
 from shared.failpoints import hit
-from shared.ports import Row
+from shared.ports import Prepared, Row
 
 psycopg2.extras.register_uuid()  # type: ignore[no-untyped-call]
 psycopg2.extensions.register_adapter(dict, psycopg2.extras.Json)
@@ -56,6 +58,7 @@ def _passes(error: psycopg2.Error) -> bool:
     return error.pgcode in _PASSING or error.pgcode.startswith(_PASSING_CLASSES)
 
 
+_PARAMETER = re.compile(r"%(?:\((\w+)\))?s")
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 _IN_THE_MIDDLE = 3  # of a binary COPY: header and rows are sent, the trailer is not
 
@@ -87,6 +90,22 @@ class _ChunkReader(io.RawIOBase):
         return head.tobytes()
 
 
+class _Plan:
+    """A statement that the server knows under a name, also after a rollback."""
+
+    def __init__(self, name: str, sql: str) -> None:
+        self._name = name
+        self._names = list(dict.fromkeys(filter(None, _PARAMETER.findall(sql))))  # of parameters, where they have any
+        numbers = count(1)
+        text = _PARAMETER.sub(lambda one: f"${self._names.index(one[1]) + 1 if one[1] else next(numbers)}", sql)
+        self.statement = f"PREPARE {name} AS {text}"
+
+    def call(self, params: Params) -> tuple[str, Sequence[Any]]:
+        """Return the statement that executes it, and its parameters in their order."""
+        values = [params[name] for name in self._names] if isinstance(params, Mapping) else list(params or ())
+        return f"EXECUTE {self._name}({', '.join(['%s'] * len(values))})", values
+
+
 class PostgresSession:
     """One connection; see shared.ports.Session.
 
@@ -99,6 +118,7 @@ class PostgresSession:
         self._pid: int = connection.get_backend_pid()
         connection.autocommit = True
         self._waiting: list[bytes] = []  # statements that go with the next one
+        self._prepared: dict[str, _Plan] = {}  # by their text
 
     @property
     def backend_pid(self) -> int:
@@ -120,17 +140,19 @@ class PostgresSession:
     def later(self, sql: str, params: Params = None) -> None:
         """Run a statement before the next one or before the commit, in the same round trip."""
         with _translated(), self._connection.cursor() as cursor:
-            self._waiting.append(cursor.mogrify(sql, params))
+            self._waiting.append(self._composed(cursor, sql, params))
 
     def at_once(self, sql: str, params: Params = None) -> list[Row]:
         """Run a query as a transaction of its own, in one round trip; whatever is open is committed with it."""
         with _translated(), self._connection.cursor() as cursor:
-            if self._is_open or self._waiting:
-                self._send(cursor, sql, params)
+            statement = self._composed(cursor, sql, params)
+            if self._is_open:
+                self._send(cursor, statement)
                 found = list(cursor.fetchall())
                 self.commit()
                 return found
-            cursor.execute(sql, params)
+            waiting, self._waiting = self._waiting, []
+            cursor.execute(b"; ".join([*waiting, statement]))  # what travels together is one transaction
             return list(cursor.fetchall())
 
     def copy_in(self, statement: str, chunks: Iterable[bytes]) -> int:
@@ -165,14 +187,23 @@ class PostgresSession:
     def _is_open(self) -> bool:
         return bool(self._connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE)
 
-    def _send(self, cursor: Any, sql: str, params: Params = None) -> None:
+    def _send(self, cursor: Any, sql: str | bytes, params: Params = None) -> None:
         """Send a statement, behind what waits and, where no transaction is open, behind the BEGIN of one."""
+        statement = self._composed(cursor, sql, params)
         before = [*(() if self._is_open else (b"BEGIN",)), *self._waiting]
-        if not before:
-            cursor.execute(sql, params)
-            return
         self._waiting = []
-        cursor.execute(b"; ".join([*before, cursor.mogrify(sql, params)]))
+        cursor.execute(b"; ".join([*before, statement]))
+
+    def _composed(self, cursor: Any, sql: str | bytes, params: Params) -> bytes:
+        """Return a statement with its parameters in it; one that is to be planned once is planned when it first comes."""
+        if isinstance(sql, Prepared):
+            if sql not in self._prepared:
+                plan = _Plan(f"prepared_{len(self._prepared)}", sql)
+                cursor.execute(plan.statement)
+                self._prepared[sql] = plan
+            sql, params = self._prepared[sql].call(params)
+        composed: bytes = cursor.mogrify(sql, params)
+        return composed
 
     def _flush(self, cursor: Any) -> None:
         if self._waiting or not self._is_open:

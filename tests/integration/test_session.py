@@ -7,6 +7,7 @@ import pytest
 
 from services.stack import Stack
 from shared.adapters.postgres import Postgres, PostgresSession
+from shared.ports import Prepared
 
 
 @pytest.fixture
@@ -73,4 +74,44 @@ def test_an_error_costs_the_transaction_and_not_the_session(session: PostgresSes
     session.rollback()
     with pytest.raises(psycopg2.errors.UndefinedTable):
         session.at_once("SELECT FROM nowhere")
+    assert told(session) == []
+
+
+def plans(session: PostgresSession) -> int:
+    return int(session.rows("SELECT count(*) FROM pg_prepared_statements")[0][0])
+
+
+def test_a_prepared_statement_is_planned_once(session: PostgresSession) -> None:
+    asked = Prepared("SELECT %(second)s::text, %(first)s::int + 1, %(second)s::text")
+    inserted = Prepared("INSERT INTO told SELECT unnest(%s::int[]), %s")
+    for number in range(3):
+        assert session.rows(asked, {"first": number, "second": "it's"}) == [("it's", number + 1, "it's")]
+        assert session.execute(inserted, ([2 * number, 2 * number + 1], "both")) == 2
+    assert plans(session) == 2
+    session.rollback()
+    assert told(session) == []
+    session.later(inserted, ([7], None))
+    assert session.at_once(asked, {"first": 1, "second": ""}) == [("", 2, "")]
+    session.rollback()
+    assert told(session) == [7]
+    assert plans(session) == 2
+
+
+def test_a_prepared_statement_that_fails_leaves_the_session_usable(session: PostgresSession) -> None:
+    doubled = Prepared("INSERT INTO told VALUES (%s) RETURNING number")
+    assert session.at_once(doubled, (1,)) == [(1,)]
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        session.rows(doubled, (1,))
+    session.rollback()
+    with pytest.raises(psycopg2.errors.UndefinedTable):
+        session.rows(Prepared("SELECT %s FROM nothing"), (1,))
+    session.rollback()
+    assert session.at_once(doubled, (2,)) == [(2,)]
+
+
+def test_what_waits_and_what_is_done_at_once_are_one_transaction(session: PostgresSession) -> None:
+    session.later("INSERT INTO told VALUES (1)")
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        session.at_once("INSERT INTO told VALUES (1) RETURNING number")
+    session.rollback()
     assert told(session) == []
