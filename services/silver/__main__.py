@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cache, partial
 
 from services.silver.service import SilverService
 from services.silver.waiting import Waiting
@@ -35,7 +36,7 @@ def main() -> int:
     worker = Heartbeat(warehouse, settings, "silver", monitor.metrics)
     service = SilverService(
         warehouse, store, bus, catalog, settings, worker,
-        lambda dataset: models_depending_on(models, dataset), monitor.metrics,
+        cache(partial(models_depending_on, models)), monitor.metrics,
         monitor.health.say_stopped,
     )  # fmt: skip
 

@@ -26,6 +26,7 @@ from shared.session import UNSYNCED
 from shared.settings import SILVER_BUCKET, SILVER_READY
 
 WRITTEN_BESIDE_ROWS_MAX = 10_000  # rows of which a change file is written beside the next merge
+SMALL_ROWS_MAX = 200  # rows of which a change file is written as a small one
 THREADS = 1  # it waits for the store's disk; small files are not merged faster than it stores theirs
 
 
@@ -61,8 +62,10 @@ class Announcer:
         sending = self._new(merged.change_set_id, obj.dataset, obj.object_id, merged.job.state.now)
         schema = lake.lake_schema(merged.job.dataset, merged.job.evolved)
         batches = lake.change_batches(merged.job, schema)
-        if merged.job.file.good.rows <= WRITTEN_BESIDE_ROWS_MAX:
-            sending.write = partial(lake.write_change_file, schema, list(batches), sending.path)
+        rows = merged.job.file.good.rows
+        if rows <= WRITTEN_BESIDE_ROWS_MAX:
+            options = lake.SMALL if rows <= SMALL_ROWS_MAX else lake.LARGE
+            sending.write = partial(lake.write_change_file, schema, list(batches), sending.path, options)
         else:
             self._publish(session)
             lake.write_change_file(schema, batches, sending.path)

@@ -7,7 +7,7 @@ others. It is derived after the commit and may be written again.
 
 import io
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,11 @@ from shared.ports import Session
 
 _HASHES = ("_row_hash", "_key_hash")
 
+# How Parquet files are written. Of few rows the compression takes as long as all the rest, and what it saves is less than
+# a block of the disk (100 rows: 1.1 ms and 8.3 kB, or 0.6 ms and 11.9 kB).
+LARGE: Mapping[str, object] = {"compression": "zstd"}
+SMALL: Mapping[str, object] = {"compression": "snappy", "use_dictionary": False}
+
 
 def change_key(dataset: str, change_set_id: uuid.UUID) -> str:
     """Return the object key of a change set's file."""
@@ -38,10 +43,12 @@ def change_batches(job: Job, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     yield from _removed(job, schema)
 
 
-def write_change_file(schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path) -> int:
+def write_change_file(
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path, options: Mapping[str, object] = LARGE
+) -> int:
     """Write a change set as Parquet; return its rows."""
     rows = 0
-    with pa.OSFile(str(path), "wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with pa.OSFile(str(path), "wb") as file, pq.ParquetWriter(file, schema, **options) as writer:
         for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows
@@ -65,9 +72,9 @@ def _lake_batch(batch: pa.RecordBatch, schema: pa.Schema, object_id: uuid.UUID, 
         if field.name in _HASHES:
             columns.append(_hex(batch.column(field.name)))
         elif field.name == "_object_id":
-            columns.append(pa.array([str(object_id)] * batch.num_rows, pa.string()))
+            columns.append(pa.repeat(str(object_id), batch.num_rows))
         elif field.name == "_change":
-            columns.append(pa.array([change] * batch.num_rows, pa.string()))
+            columns.append(pa.repeat(change, batch.num_rows))
         elif field.name in batch.schema.names:
             columns.append(batch.column(field.name))
         else:
