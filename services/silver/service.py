@@ -1,4 +1,4 @@
-"""Silver's sentence: claim → read → cast → check → diff → merge → announce.
+"""What silver does with the objects that messages speak of: claim → pass (`passes.py`) → verdict.
 
 An event is a hint that an object may need work. What is done with the object is decided and recorded in the ledger;
 announcing comes after the commit and may be repeated, by this worker or by the sweep.
@@ -8,33 +8,24 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from datetime import datetime
 from typing import Protocol
 
 from services.silver.ahead import Ahead
 from services.silver.announce import Announcer
-from services.silver.batchsql import BatchSql
 from services.silver.claim import Claim, claim, conclude, release
-from services.silver.columns import NoTable, expect_tables
+from services.silver.columns import NoTable
 from services.silver.deaths import WorkersDied, give_back
 from services.silver.evidence import Evidence
-from services.silver.job import FileRead, Held, ObjectVersion
-from services.silver.load import merge_object, read_object
+from services.silver.job import Held, ObjectVersion
+from services.silver.passes import Passes, Unclaimed
 from services.silver.removal import needing_no_bytes, note_removal
-from services.silver.repeat import NoRepeat, can_repeat
-from services.silver.replay import as_merge, read_kept
-from services.silver.runs import Run, measure_run, record_run, rows_said
+from services.silver.runs import Run, record_run
 from services.silver.scratch import Scratch
-from services.silver.state import is_superseded, older_registered_snapshots, wait_for_older_snapshots
-from services.silver.withdraw import NotWithdrawn, withdraw
-from services.silver.write import keep_statistics
-from shared.announce import announce
+from services.silver.state import older_registered_snapshots
+from services.silver.withdraw import NotWithdrawn
 from shared.catalog import Catalog
-from shared.dataset import Dataset
 from shared.errors import (
     ClaimLost,
-    MedallionError,
     ObjectDamaged,
     ObjectGone,
     Rejected,
@@ -54,10 +45,6 @@ from shared.stops import Brake
 log = logging.getLogger("silver")
 
 MOMENT_SECONDS = 1.0  # after which messages are acknowledged before more are begun
-
-
-class Unclaimed(MedallionError):
-    """The object's dataset is not declared any more."""
 
 
 class Worker(Protocol):
@@ -88,20 +75,22 @@ class SilverService:
         metrics: Metrics = NO_METRICS,
         say_stopped: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        self._store, self._bus = store, bus
-        self._catalog, self._settings, self._worker = catalog, settings, worker
-        self._gold_models, self._metrics = gold_models, metrics
+        self._store, self._catalog, self._settings = store, catalog, settings
+        self._worker, self._metrics = worker, metrics
         self._kept = KeptSession(warehouse, f"silver-{worker.worker_id}")
         self._brake = Brake(warehouse, settings, "silver", worker.worker_id, say_stopped)
         self._evidence = Evidence(bus, self._brake, metrics)
         self._broken_off: set[uuid.UUID] = set()  # objects whose attempt ended with the session, and not with us
         self._seen: set[ObjectRef] = set()  # by the messages at hand
         self._finished: list[uuid.UUID] = []  # objects that they speak of and that were done before
-        self._sql = BatchSql()
         self._own = Scratch(settings.data_dir / "scratch")
         self._scratch = self._own.folder
         self._ahead = Ahead(store, catalog, settings, self._scratch, worker.worker_id)
         self._announcer = Announcer(store, bus, catalog, self._scratch)
+        self._passes = Passes(
+            store, bus, catalog, settings, worker.worker_id, gold_models, metrics, self._scratch, self._ahead,
+            self._announcer,
+        )  # fmt: skip
 
     def handle(self, messages: Sequence[bytes]) -> int:
         """Deal with the first of the messages of bronze-ready that have come, for a moment; return how many they were.
@@ -205,7 +194,7 @@ class SilverService:
         obj = held.obj
         try:
             hit("silver.claimed")
-            return self._read_and_merge(session, held)
+            return self._passes.over(session, held)
         except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed, NoTable, NotWithdrawn) as verdict:
             session.rollback()
             status = {Held: "held", ObjectGone: "ignored", Unclaimed: "ignored", NoTable: "ignored"}.get(
@@ -243,94 +232,3 @@ class SilverService:
         """Wait until gold knows and the lake has what was merged; what met an error becomes a dead letter."""
         for sending, error in self._announcer.settle(session):
             self._evidence.keep_unannounced(session, sending, error)
-
-    def _read_and_merge(self, session: Session, held: Claim) -> str:
-        obj, dataset = held.obj, self._catalog.datasets.get(held.obj.dataset)
-        if dataset is None:
-            raise Unclaimed(
-                f"no dataset is called {obj.dataset!r} any more; restore config/datasets/{obj.dataset}.yaml"
-            )
-        started_at, clock = held.started_at, time.perf_counter()
-        expect_tables(session, dataset, obj)
-        if obj.request == "withdraw":
-            session.commit()
-            return self._withdraw(session, dataset, obj, started_at)
-        if dataset.skip_superseded and not obj.is_withdrawn and is_superseded(session, obj):
-            reason = "a newer snapshot is applied, and skip_superseded says not to read older ones"
-            record_run(session, Run(obj, self._worker.worker_id, "superseded", reason, None, None, None, started_at))
-            conclude(session, obj, "superseded", reason)
-            return "superseded"
-        session.commit()
-        try:
-            run = self._pass(session, dataset, obj, started_at, clock, may_repeat=True)
-        except NoRepeat:
-            session.rollback()
-            run = self._pass(session, dataset, obj, started_at, clock, may_repeat=False)
-        measure_run(self._metrics, run)
-        log.info(
-            "An object was loaded.",
-            extra={
-                "action": run.outcome, "dataset": obj.dataset, **rows_said(run),
-                "seconds": round((run.read_seconds or 0) + (run.merge_seconds or 0), 3),
-            },
-        )  # fmt: skip
-        return run.outcome
-
-    def _withdraw(self, session: Session, dataset: Dataset, obj: ObjectVersion, started_at: datetime) -> str:
-        """Rebuild the dataset without an object, commit, announce."""
-        models = self._gold_models
-        due = withdraw(session, self._store, dataset, obj, self._settings, self._sql, self._scratch, models)
-        record_run(session, Run(obj, self._worker.worker_id, "withdrawn", None, None, None, None, started_at))
-        session.commit()
-        for ref in due:
-            announce(session, self._bus, ref)
-        self._announcer.repeat(session, [obj.object_id])
-        return "ignored"
-
-    def _pass(
-        self,
-        session: Session,
-        dataset: Dataset,
-        obj: ObjectVersion,
-        started_at: datetime,
-        clock: float,
-        may_repeat: bool,
-    ) -> Run:
-        """Read, merge, commit, announce: one pass over an object."""
-        with self._reading(session, dataset, obj, may_repeat) as file:
-            read_seconds = time.perf_counter() - clock
-            hit("silver.read")
-            self._let_older_snapshots_go_first(session, obj)
-            applied = as_merge(obj) if obj.request == "replay" else obj
-            merged = merge_object(session, dataset, applied, file, self._settings, self._sql, self._gold_models)
-            seconds = time.perf_counter() - clock - read_seconds
-            run = Run(
-                obj, self._worker.worker_id, merged.status, None, merged.counts, read_seconds, seconds, started_at
-            )
-            record_run(session, run)
-            hit("silver.finished")
-            session.commit()
-            hit("silver.committed")
-            self._announcer.announce(session, obj, merged)
-            keep_statistics(merged.job)
-        return run
-
-    def _reading(
-        self, session: Session, dataset: Dataset, obj: ObjectVersion, may_repeat: bool
-    ) -> AbstractContextManager[FileRead]:
-        """Open the object as rows: kept ones for a replay, else the file's."""
-        if obj.request == "replay":
-            return read_kept(session, dataset, as_merge(obj), self._settings, self._sql, self._scratch)
-
-        if (read := self._ahead.read(obj)) is not None:
-            return read
-
-        def repeats(sha256: str) -> bool:
-            return may_repeat and can_repeat(session, dataset, obj, sha256)
-
-        path = self._scratch / f"{obj.object_id}-{obj.epoch}"
-        return read_object(self._store.fetch, dataset, obj.stored, path, self._settings, self._sql, repeats)
-
-    def _let_older_snapshots_go_first(self, session: Session, obj: ObjectVersion) -> None:
-        if obj.is_snapshot:
-            wait_for_older_snapshots(session, obj, self._settings.snapshot_order_wait_seconds)
