@@ -1,23 +1,23 @@
 """S3-compatible object stores through the minio package: see shared.ports.ObjectStore."""
 
-import base64
-import binascii
 import hashlib
 import io
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from minio import Minio
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import S3Error
 from minio.notificationconfig import NotificationConfig, QueueConfig
 from minio.versioningconfig import ENABLED, VersioningConfig
 
 from shared.adapters.listing import PAGE_VERSIONS, Ask, Page, list_keys, list_level, list_versions, plain_version
+from shared.adapters.s3errors import is_refusal, translated
+from shared.adapters.s3metadata import HEADER, decode_metadata, decoded, encoded
 from shared.adapters.smallobjects import SmallObjects
 from shared.errors import ConfigurationError, ObjectDamaged, ObjectGone, Unavailable
 from shared.ports import Folder, ObjectInfo
@@ -32,69 +32,9 @@ CHUNK_BYTES = 1 << 20
 PART_BYTES = 16 << 20
 REGION = "us-east-1"  # named, because asking for it costs a request; self-hosted stores do not care
 
-_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject", "MethodNotAllowed", "PreconditionFailed"})
-_REFUSED = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "InvalidBucketName"}
-)
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 _NOTIFICATION_ID = "medallion"
-_META = "x-amz-meta-"
 _FRACTION = re.compile(rb"<LastModified>[^<]*\.\d*[1-9]\d*Z</LastModified>")
-_ENCODED = ("=?utf-8?b?", "?=")
-
-
-def encode_metadata(value: str) -> str:
-    """Return text as headers can carry it: unchanged if plain ASCII, else an RFC 2047 word, as S3 does it."""
-    is_plain = value.isascii() and value.isprintable() and value == " ".join(value.split())
-    if is_plain and not value.startswith(_ENCODED[0]):
-        return value
-    return base64.b64encode(value.encode()).decode().join(_ENCODED)
-
-
-def decode_metadata(value: str) -> str:
-    """Return the text that `encode_metadata` was given; what it did not write stays as it is."""
-    if not (value.lower().startswith(_ENCODED[0]) and value.endswith(_ENCODED[1])):
-        return value
-    try:
-        return base64.b64decode(value[len(_ENCODED[0]) : -len(_ENCODED[1])], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return value
-
-
-def _encoded(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): encode_metadata(value) for name, value in metadata.items()}
-
-
-BAD_REQUEST, SERVER_ERROR = 400, 500
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Raise ObjectGone for versions that are not there, ConfigurationError for refusals, else Unavailable."""
-    try:
-        yield
-    except S3Error as error:
-        status = error.response.status if error.response is not None else 0
-        if error.code in _GONE:
-            raise ObjectGone(f"{what} is not in the object store ({error.code})") from error
-        if error.code in _REFUSED:
-            raise ConfigurationError(_refused(what, str(error.code))) from error
-        if status == BAD_REQUEST:
-            raise ObjectGone(f"{what} cannot be an object: {error.code}") from error
-        raise Unavailable("object store", f"{what}: {error.code} ({status})") from error
-    except ValueError as error:  # minio-py's own checks: a name that no store takes
-        raise ObjectGone(f"{what} cannot be an object: {error}") from error
-    except (ServerError, InvalidResponseError) as error:
-        raise Unavailable("object store", f"{what}: {str(error)[:300]}") from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # a local file, not the network
-        raise Unavailable("object store", f"{what}: {error}") from error
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    """Say whether the store itself found a request wrong (SeaweedFS takes one about notifications for another)."""
-    return isinstance(error, S3Error) and error.response is not None and error.response.status < SERVER_ERROR
 
 
 class S3:
@@ -130,7 +70,7 @@ class S3:
 
     def ensure_bucket(self, bucket: str, *, versioned: bool) -> None:
         """Create the bucket when it is missing and switch versioning on where asked."""
-        with _translated(f"bucket {bucket}"):
+        with translated(f"bucket {bucket}"):
             if not self._client.bucket_exists(bucket):
                 try:
                     self._client.make_bucket(bucket)
@@ -143,7 +83,7 @@ class S3:
     def ensure_notification(self, bucket: str, arns: Sequence[str]) -> None:
         """Have the store announce what is created and removed in a bucket; what others configured stays."""
         try:
-            with _translated(f"bucket {bucket}"):
+            with translated(f"bucket {bucket}"):
                 known = self._client.get_bucket_notification(bucket)
                 others = [
                     one
@@ -157,7 +97,7 @@ class S3:
                 wanted = NotificationConfig(known.cloud_func_config_list, [*others, *ours], known.topic_config_list)
                 self._client.set_bucket_notification(bucket, wanted)
         except (ObjectGone, Unavailable) as error:
-            if not _is_refusal(error.__cause__):
+            if not is_refusal(error.__cause__):
                 raise
             raise ConfigurationError(
                 f"the object store cannot announce bucket {bucket} to {', '.join(arns)} ({error}): configure that in the "
@@ -166,7 +106,7 @@ class S3:
 
     def upload(self, bucket: str, key: str, path: Path, metadata: Mapping[str, str]) -> None:
         """Store a file, in parts where it is large."""
-        if self._small.write(bucket, key, path, _encoded(metadata)):
+        if self._small.write(bucket, key, path, encoded(metadata)):
             return
         with path.open("rb") as file:
             self._put(bucket, key, file, path.stat().st_size, metadata)
@@ -185,8 +125,8 @@ class S3:
 
         The answer to a PUT has no modification time, which the identity of an unversioned object needs.
         """
-        headers = {_META + name: value for name, value in _encoded(metadata).items()}
-        with _translated(f"{bucket}/{key}"):
+        headers = {HEADER + name: value for name, value in encoded(metadata).items()}
+        with translated(f"{bucket}/{key}"):
             stored = self._client.put_object(bucket, key, file, size_bytes, metadata=headers, part_size=PART_BYTES)
         return plain_version(stored.version_id)
 
@@ -203,7 +143,7 @@ class S3:
                 last_modified=meta["last_modified"],
                 metadata={name: decode_metadata(value) for name, value in user.items()},
             )
-        with _translated(f"{bucket}/{key}"):
+        with translated(f"{bucket}/{key}"):
             found = self._client.stat_object(bucket, key, version_id=version_id or None)
         headers = {name.lower(): value for name, value in (found.metadata or {}).items()}
         if headers.get("x-amz-delete-marker") == "true":
@@ -215,11 +155,7 @@ class S3:
             etag=(found.etag or "").strip('"'),
             size_bytes=int(found.size or 0),
             last_modified=found.last_modified,
-            metadata={
-                name.removeprefix(_META): decode_metadata(value)
-                for name, value in headers.items()
-                if name.startswith(_META)
-            },
+            metadata=decoded(headers),
         )
 
     def fetch(self, info: ObjectInfo, target: Path) -> str:
@@ -230,7 +166,7 @@ class S3:
         what = f"{info.bucket}/{info.key}"
         condition = None if info.version_id else {"If-Match": f'"{info.etag}"'}
         digest, got_bytes = hashlib.sha256(), 0
-        with _translated(what), target.open("wb") as file:
+        with translated(what), target.open("wb") as file:
             response = self._client.get_object(
                 info.bucket, info.key, version_id=info.version_id or None, request_headers=condition
             )
@@ -248,7 +184,7 @@ class S3:
 
     def remove(self, bucket: str, key: str, version_id: str = "") -> None:
         """Remove a version, or what an unversioned bucket has under the key; one that is gone already is no error."""
-        with suppress(ObjectGone), _translated(f"{bucket}/{key}"):
+        with suppress(ObjectGone), translated(f"{bucket}/{key}"):
             self._client.remove_object(bucket, key, version_id=version_id or None)
 
     def versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -258,7 +194,7 @@ class S3:
         """
 
         def current_keys() -> list[str]:
-            with _translated(f"listing of {bucket}/{prefix}"):
+            with translated(f"listing of {bucket}/{prefix}"):
                 return [str(o.object_name) for o in self._client.list_objects(bucket, prefix, recursive=True)]
 
         return list_versions(self._asker(bucket, prefix), current_keys, bucket, prefix, self._page_versions)
@@ -273,7 +209,7 @@ class S3:
 
     def _asker(self, bucket: str, prefix: str) -> Ask:
         def ask(query: Mapping[str, str]) -> Page:
-            with _translated(f"listing of {bucket}/{prefix}"):
+            with translated(f"listing of {bucket}/{prefix}"):
                 # The package's own listing puts the delete markers of a page behind all its versions, and so
                 # loses their place among them; hence its signed request, but our own reading of the answer.
                 answer = self._client._execute("GET", bucket, query_params=dict(query))
@@ -294,12 +230,3 @@ def open_s3(settings: Settings) -> S3:
         settings.s3_secret_key.get_secret_value(),
         secure=settings.s3_secure,
     )
-
-
-def _refused(what: str, code: str) -> str:
-    remedy = (
-        "run `medallion migrate`, which creates the buckets"
-        if code == "NoSuchBucket"
-        else "check MEDALLION_S3_ENDPOINT, MEDALLION_S3_ACCESS_KEY and MEDALLION_S3_SECRET_KEY"
-    )
-    return f"the object store refuses {what} ({code}): {remedy}"

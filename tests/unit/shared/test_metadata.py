@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.adapters.s3 import decode_metadata, encode_metadata
+from shared.adapters.s3metadata import decode_metadata, encode_metadata
 
 
 @given(st.text())
