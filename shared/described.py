@@ -1,6 +1,6 @@
 """What the store says of an object version, and with it the version's place in time."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
@@ -20,9 +20,6 @@ LANDED_AT, WRITE_DISPOSITION, CONTENT_SHA256, SOURCE_URL = (
     "source-url",
 )
 
-# Lists all versions of a key, newest first, given its bucket.
-VersionsOf = Callable[[str, str], Iterable[ObjectInfo]]
-
 
 @dataclass(frozen=True)
 class Described:
@@ -34,15 +31,18 @@ class Described:
     order: int  # among versions of the key that share a time
 
 
-def describe(store: ObjectStore, ref: ObjectRef, versions_of: VersionsOf | None = None) -> Described | None:
+def describe(store: ObjectStore, ref: ObjectRef, listed: "ListedTogether | None" = None) -> Described | None:
     """Ask the store for a version; None for what is no file to load: one that is gone, a delete marker, a folder."""
+    versions = listed.versions(ref) if listed else None
+    named = (one for one in versions or () if ref.version_id and one.version_id == ref.version_id and one.is_whole)
     try:
-        return place(store, store.stat(ref.bucket, ref.key, ref.version_id), versions_of)
+        info = next(named, None) or store.stat(ref.bucket, ref.key, ref.version_id)
     except ObjectGone:
         return None
+    return place(store, info, versions)
 
 
-def place(store: ObjectStore, info: ObjectInfo, versions_of: VersionsOf | None = None) -> Described | None:
+def place(store: ObjectStore, info: ObjectInfo, versions: Sequence[ObjectInfo] | None = None) -> Described | None:
     """Give a described version its place in time; None for what is no file: see `describe`.
 
     A listing is needed for drops only: `stat` gives whole seconds on every server, listings give more on some,
@@ -53,12 +53,12 @@ def place(store: ObjectStore, info: ObjectInfo, versions_of: VersionsOf | None =
     declared = declared_landing(info.metadata.get(LANDED_AT, ""))
     if declared is not None:
         return Described(info, declared, info.last_modified, 0)
-    listed_versions = versions_of(info.bucket, info.key) if versions_of else _of_key(store, info.bucket, info.key)
-    versions = [one for one in listed_versions if not one.is_delete_marker]
-    for age, listed in enumerate(versions):
+    of_key = _of_key(store, info.bucket, info.key) if versions is None else versions
+    standing = [one for one in of_key if not one.is_delete_marker]
+    for age, listed in enumerate(standing):
         if listed.version_id == info.version_id:
             at = drop_landed_at(listed.last_modified, listed.is_exact)
-            return Described(info, at, listed.last_modified, len(versions) - 1 - age)
+            return Described(info, at, listed.last_modified, len(standing) - 1 - age)
     return Described(info, drop_landed_at(info.last_modified, is_exact=False), info.last_modified, 0)
 
 
@@ -76,7 +76,7 @@ def declared_landing(text: str) -> datetime | None:
 
 
 class ListedTogether:
-    """The versions of several keys, listed together as soon as the first of them is asked for; shared between threads.
+    """The versions of several objects, listed together as soon as the first of them is asked for; shared between threads.
 
     A listing of one key costs nearly what one of a hundred does, and on some servers more the more its folder holds.
     """
@@ -88,13 +88,12 @@ class ListedTogether:
             self._keys.setdefault(ref.bucket, set()).add(ref.key)
         self._listed: dict[str, Mapping[str, Sequence[ObjectInfo]]] = {}
 
-    def versions_of(self, bucket: str, key: str) -> Iterable[ObjectInfo]:
-        """List all versions of a key, newest first; raises Unavailable."""
+    def versions(self, ref: ObjectRef) -> Sequence[ObjectInfo] | None:
+        """Return all versions of an object's key, newest first; None where they are not listed here. Raises Unavailable."""
         with self._lock:
-            if bucket not in self._listed:
-                self._listed[bucket] = self._store.versions_of(bucket, sorted(self._keys.get(bucket, ())))
-        found = self._listed[bucket].get(key)
-        return found if found is not None else _of_key(self._store, bucket, key)
+            if ref.bucket not in self._listed:
+                self._listed[ref.bucket] = self._store.versions_of(ref.bucket, sorted(self._keys.get(ref.bucket, ())))
+        return self._listed[ref.bucket].get(ref.key)
 
 
 def _of_key(store: ObjectStore, bucket: str, key: str) -> Iterable[ObjectInfo]:

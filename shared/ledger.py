@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from shared.catalog import Catalog
 from shared.dataset import Disposition
-from shared.described import CONTENT_SHA256, SOURCE_URL, WRITE_DISPOSITION, Described, VersionsOf, describe, place
+from shared.described import CONTENT_SHA256, SOURCE_URL, WRITE_DISPOSITION, Described, ListedTogether, describe, place
 from shared.events import ObjectRef
 from shared.ports import ObjectInfo, ObjectStore, Session
 from shared.session import UNSYNCED
@@ -42,7 +42,7 @@ def register(
     catalog: Catalog,
     ref: ObjectRef,
     discovered_by: Discovery,
-    versions_of: VersionsOf | None = None,
+    listed: ListedTogether | None = None,
 ) -> Registration | None:
     """Enter an object version into the ledger, once, whoever finds it first; commits.
 
@@ -52,7 +52,7 @@ def register(
     """
     if found := known(session, [ref]):
         return found[ref]
-    described = describe(store, ref, versions_of)
+    described = describe(store, ref, listed)
     return enter(session, catalog, [described], discovered_by)[0] if described else None
 
 

@@ -23,6 +23,7 @@ class ObjectInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)  # user metadata, lower-case names without x-amz-meta-
     is_delete_marker: bool = False
     is_exact: bool = False  # last_modified would show fractions of a second, so that none means none
+    is_whole: bool = False  # from a listing that tells user metadata too, so that `stat` would add nothing
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class ObjectStore(Protocol):
         """List all versions of several keys by few questions, newest first within a key, delete markers among them.
 
         `keys` are in order. Those that are not worth it or not to be trusted are left out; `versions` lists them.
+        Some servers tell the user metadata as well: see `ObjectInfo.is_whole`.
         """
         ...
 

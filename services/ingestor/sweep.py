@@ -19,7 +19,7 @@ from services.ingestor import unfinished
 from services.ingestor.folders import PastDays, day_folder, without
 from services.ingestor.stretches import Memory, digest, stretches
 from shared.catalog import Catalog
-from shared.described import ListedTogether, VersionsOf
+from shared.described import ListedTogether
 from shared.errors import ObjectGone
 from shared.events import ObjectRef, bronze_ready, silver_ready
 from shared.landing import database_now
@@ -140,7 +140,7 @@ class Sweeper:
         def enter(info: ObjectInfo) -> bool:
             session = sessions.get()
             try:
-                return _enter(session, self._catalog, self._store, info, listed.versions_of)
+                return _enter(session, self._catalog, self._store, info, listed)
             finally:
                 sessions.put(session)
 
@@ -194,10 +194,10 @@ def _ref(info: ObjectInfo) -> ObjectRef:
     return ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
 
 
-def _enter(session: Session, catalog: Catalog, store: ObjectStore, info: ObjectInfo, versions_of: VersionsOf) -> bool:
+def _enter(session: Session, catalog: Catalog, store: ObjectStore, info: ObjectInfo, listed: ListedTogether) -> bool:
     """Register a version, which is announced with all that is unfinished; say whether it is new to the ledger."""
     try:
-        found = register(session, store, catalog, _ref(info), "sweep", versions_of)
+        found = register(session, store, catalog, _ref(info), "sweep", listed)
     except (ValueError, TypeError, OverflowError) as error:  # one odd object must not hide the others
         session.rollback()
         fields = {"action": "register_failed", "object_key": info.key, "reason": str(error)}

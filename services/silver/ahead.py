@@ -70,7 +70,7 @@ class Ahead:
         new = [ref for ref in unknown if ref not in self._asked]
         listed = ListedTogether(self._store, new)
         for ref in new:
-            self._asked[ref] = self._describer.submit(describe, self._store, ref, listed.versions_of)
+            self._asked[ref] = self._describer.submit(describe, self._store, ref, listed)
         for object_id in self._coming.keys() - {one.object_id for one in self._found.values()}:
             self._coming.pop(object_id).forget()
         self._begin(self._found.values())

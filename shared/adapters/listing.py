@@ -2,9 +2,10 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
+from shared.adapters.s3metadata import decoded
 from shared.errors import Unavailable
 from shared.ports import Folder, ObjectInfo
 
@@ -60,6 +61,7 @@ def list_keys(ask: Ask, bucket: str, keys: Sequence[str], page_versions: int) ->
     """List the versions of keys, which are in order, by pages of their folders; leaves out what costs too many.
 
     A key that a page may have ended in is taken from the next one. What a page skips (see above) it skips as a whole.
+    `metadata` is MinIO's word, and nothing to others.
     """
     folders: dict[str, list[str]] = {}
     for key in keys:
@@ -69,7 +71,7 @@ def list_keys(ask: Ask, bucket: str, keys: Sequence[str], page_versions: int) ->
         while len(wanted) >= TOGETHER_MIN:
             marker = {"key-marker": wanted[0][:-1]} if wanted[0][:-1] else {}
             page_keys = str(min(len(wanted) + 1, page_versions))
-            page = ask({"versions": "", "prefix": folder, "max-keys": page_keys, **marker})
+            page = ask({"versions": "", "metadata": "true", "prefix": folder, "max-keys": page_keys, **marker})
             found = _by_key(bucket, page)
             here = found.keys() & set(wanted)
             listed |= {key: found[key] for key in here}
@@ -100,19 +102,34 @@ def list_level(ask: Ask, bucket: str, prefix: str, page_versions: int) -> Iterat
 def infos_of(bucket: str, page: Page) -> Iterator[ObjectInfo]:
     """Read the versions and delete markers of a page, in its order."""
     for element in page.root:
-        tag = element.tag.rpartition("}")[2]
-        if tag not in ("Version", "DeleteMarker"):
+        kind = _name(element)
+        if kind not in ("Version", "DeleteMarker"):
             continue
-        info = ObjectInfo(
+        told = {_name(one): one for one in element}
+        text = {name: one.text or "" for name, one in told.items()}
+        headers = _headers(told.get("UserMetadata", ()))
+        yield ObjectInfo(
             bucket=bucket,
-            key=_text(element, "Key"),
-            version_id=plain_version(_text(element, "VersionId")),
-            etag=_text(element, "ETag").strip('"'),
-            size_bytes=int(_text(element, "Size") or 0),
-            last_modified=datetime.fromisoformat(_text(element, "LastModified")),
+            key=text.get("Key", ""),
+            version_id=plain_version(text.get("VersionId")),
+            etag=text.get("ETag", "").strip('"'),
+            size_bytes=int(text.get("Size") or 0),
+            last_modified=datetime.fromisoformat(text.get("LastModified", "")),
+            metadata=decoded(headers),
+            is_delete_marker=kind == "DeleteMarker",
             is_exact=page.is_exact,
+            is_whole=bool(headers),
         )
-        yield replace(info, is_delete_marker=True) if tag == "DeleteMarker" else info
+
+
+def _headers(told: Iterable[ET.Element]) -> Mapping[str, str]:
+    """Return a version's headers, which MinIO tells when it is asked to and may; it always tells the type, then."""
+    headers = {_name(one).lower(): one.text or "" for one in told}
+    return headers if "content-type" in headers else {}
+
+
+def _name(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
 
 
 def plain_version(version_id: str | None) -> str:

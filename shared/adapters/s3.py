@@ -201,7 +201,10 @@ class S3:
 
     def versions_of(self, bucket: str, keys: Sequence[str]) -> Mapping[str, Sequence[ObjectInfo]]:
         """List all versions of several keys, in order, by few questions; leaves out what these do not answer cheaply."""
-        return list_keys(self._asker(bucket, ""), bucket, keys, self._page_versions)
+        try:
+            return list_keys(self._asker(bucket, ""), bucket, keys, self._page_versions)
+        except ET.ParseError:  # names of metadata that are no names of XML
+            return {}
 
     def level(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo | Folder]:
         """List the versions right under a prefix and the folders below it."""

@@ -183,7 +183,7 @@ def test_keys_that_are_listed_together_have_all_their_versions(
     odd = ["a/1", "a/1.csv", "a/1.zzz", "a/1/2", "a/b b", "a/b+", "a/b.csv", "a/ü", "a/Ü.csv", "a/z", "b", "c/1", "c/2"]
     names = sorted([*odd, *(f"d/{n:02}.csv" for n in range(30))])
     for n, key in enumerate(names * 2):
-        store.put_bytes(bucket, key, b"%d" % n, {})
+        store.put_bytes(bucket, key, b"%d" % n, {"source-url": f"http://ü/{n}", "landed-at": "x"} if n % 2 else {})
     store.remove(bucket, "d/07.csv")
     wanted = [name for name in names if name != "d/11.csv"]
 
@@ -200,6 +200,10 @@ def test_keys_that_are_listed_together_have_all_their_versions(
         assert said(infos) == said(one_by_one(key))
         versions = [info.version_id for info in infos if not info.is_delete_marker]
         assert versions == [info.version_id for info in one_by_one(key) if not info.is_delete_marker]
+    for info in (info for infos in listed.values() for info in infos if info.is_whole):
+        told = store.stat(bucket, info.key, info.version_id)
+        whole_second = info.last_modified.replace(microsecond=0)
+        assert replace(info, last_modified=whole_second, is_exact=False, is_whole=False) == told
     if page_versions == 1000:
         assert len([key for key in listed if key.startswith("d/")]) >= 20
     else:
@@ -321,3 +325,13 @@ def bucket_of_s3(request: pytest.FixtureRequest, s3: S3) -> str:
     name = f"contract-{uuid.uuid4().hex[:12]}"
     s3.ensure_bucket(name, versioned=request.param)
     return name
+
+
+def test_metadata_with_names_that_xml_does_not_take_hides_nothing(store: ObjectStore, versioned: str) -> None:
+    for n in range(10):
+        store.put_bytes(versioned, f"odd/{n}", b"1", {"1!a": "b"})
+
+    listed = store.versions_of(versioned, [f"odd/{n}" for n in range(10)])
+
+    assert all(len(infos) == 1 for infos in listed.values())
+    assert store.stat(versioned, "odd/3").metadata == {"1!a": "b"}
