@@ -49,7 +49,7 @@ def main() -> int:
 
     waiting = Waiting(warehouse, settings, worker.worker_id)
     monitor.start()
-    return consume(
+    status = consume(
         settings,
         group="silver",
         topic=BRONZE_READY,
@@ -61,6 +61,8 @@ def main() -> int:
         standing=waiting.standing,
         spare=waiting.spare,
     )
+    service.close()
+    return status
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from threading import Lock
 
 from services.silver.batchsql import BatchSql
 from services.silver.deaths import may_follow_a_death
@@ -30,11 +31,17 @@ log = logging.getLogger("silver")
 
 THREADS = 2  # for describing, and for fetching: they wait for the store; more of them only wait for each other
 READ_BYTES_MAX = 1 << 20  # of files that are read ahead; a larger one takes long enough to be worth its turn
-AHEAD_BYTES_MAX = 16 << 20  # of all that are read and not yet merged
+AHEAD_BYTES_MAX = 16 << 20  # of all that are read and not yet merged, as they are stored
+HELD_BYTES_MAX = 64 << 20  # of the rows that wait in memory, beyond which no other file is begun
+ANSWER_SECONDS_MAX = 10.0  # for a description; then the store is asked again, and says what is wrong
 # A file that kills its worker is told by its claims, and what is read ahead is not claimed. So a worker that follows a death
 # begins without reading ahead, for as many messages as may have waited then: each file has its own attempt.
 CAREFUL_MESSAGES = 192
 ENTER_MIN = 4  # described objects that are entered into the ledger together before it is the turn of one of them
+
+
+class NoRoom(Exception):
+    """So many rows wait to be merged that no more are read."""
 
 
 class Ahead:
@@ -46,6 +53,7 @@ class Ahead:
         self._reader, self._sql = ThreadPoolExecutor(1, "read"), BatchSql()
         self._numbers, self._dealt_with = count(), 0
         self._worker_id, self._is_careful = worker_id, True
+        self._held_bytes, self._counting = 0, Lock()
         self._found: dict[ObjectRef, Registration] = {}
         self._asked: dict[ObjectRef, Future[Described | None]] = {}
         self._coming: dict[uuid.UUID, _Coming] = {}
@@ -54,9 +62,19 @@ class Ahead:
     def look(self, session: Session, messages: Sequence[bytes]) -> None:
         """Find out what the ledger knows of what several messages announce, and begin to ask the store for the rest.
 
-        Raises Unavailable.
+        Raises Unavailable; whatever else goes wrong comes up again where the message's turn is.
         """
-        refs = refs_of(messages) if len(messages) > 1 else ()
+        try:
+            self._look(session, refs_of(messages) if len(messages) > 1 else ())
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one odd message must not hide the others
+            session.rollback()
+            self._found, self._snapshots = {}, None
+            fields = {"action": "not_looked_ahead", "reason": str(error)}
+            log.warning("Waiting messages could not be looked at together; now one by one.", extra=fields)
+
+    def _look(self, session: Session, refs: Sequence[ObjectRef]) -> None:
         if self._is_careful and refs:
             is_new = self._dealt_with < CAREFUL_MESSAGES
             self._is_careful = is_new and may_follow_a_death(session, self._worker_id)
@@ -79,7 +97,7 @@ class Ahead:
         """Return what the ledger says of an object, entered into it with others; None when that is not known here."""
         is_asked = ref in self._asked
         if is_asked:
-            wait([self._asked[ref]])
+            wait([self._asked[ref]], ANSWER_SECONDS_MAX)
         if is_asked or sum(asked.done() for asked in self._asked.values()) >= ENTER_MIN:
             self._enter(session)
         return self._found.pop(ref, None)
@@ -104,7 +122,22 @@ class Ahead:
             return coming.reading.result()
         except Exception as error:  # noqa: BLE001 - it is met again where its consequences are drawn
             log.debug("A file is read again in its turn.", extra={"action": "not_read_ahead", "reason": str(error)})
+            coming.forget()
             return None
+
+    def give_up(self) -> None:
+        """Forget what is not done yet: a server is away."""
+        for asked in self._asked.values():
+            asked.cancel()
+        self._asked.clear()
+        while self._coming:
+            self._coming.popitem()[1].forget()
+
+    def close(self) -> None:
+        """Begin nothing more, so that the process can end."""
+        self.give_up()
+        for pool in (self._describer, self._fetcher, self._reader):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _enter(self, session: Session) -> None:
         """Enter what the store has described by now, and begin to read it.
@@ -150,10 +183,24 @@ class Ahead:
         return _Coming(path, one.info.size_bytes, fetching, reading)
 
     def _read(self, dataset: Dataset, stored: Stored, path: Path, fetching: Future[str]) -> "_Read":
+        if self._held_bytes > HELD_BYTES_MAX:
+            raise NoRoom
         with ExitStack() as stack:
             read = read_object(lambda *_: fetching.result(), dataset, stored, path, self._settings, self._sql)
             file = stack.enter_context(read)
+            self._hold(file.good.memory_bytes + file.bad.memory_bytes, stack)
             return _Read(file, stack.pop_all())
+
+    def _hold(self, held_bytes: int, stack: ExitStack) -> None:
+        """Count what a file's rows hold of the memory until they are needed no more."""
+
+        def let_go() -> None:
+            with self._counting:
+                self._held_bytes -= held_bytes
+
+        with self._counting:
+            self._held_bytes += held_bytes
+        stack.callback(let_go)
 
 
 class _Read(AbstractContextManager[FileRead]):

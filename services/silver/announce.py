@@ -47,8 +47,17 @@ class Sending:
 class Announcer:
     """The way of committed change sets to gold and to the silver-layer bucket."""
 
-    def __init__(self, store: ObjectStore, bus: EventBus, catalog: Catalog, scratch: Path) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        bus: EventBus,
+        catalog: Catalog,
+        scratch: Path,
+        worker_id: str,
+        silence_seconds: float,
+    ) -> None:
         self._store, self._bus, self._catalog, self._scratch = store, bus, catalog, scratch
+        self._worker_id, self._silence_seconds = worker_id, silence_seconds
         self._pool = ThreadPoolExecutor(THREADS, "export")
         self._sending: dict[uuid.UUID, Sending] = {}
         self._failures: list[tuple[Sending, Exception]] = []
@@ -62,9 +71,9 @@ class Announcer:
         sending = self._new(merged.change_set_id, obj.dataset, obj.object_id, merged.job.state.now)
         schema = lake.lake_schema(merged.job.dataset, merged.job.evolved)
         batches = lake.change_batches(merged.job, schema)
-        rows = merged.job.file.good.rows
-        if rows <= WRITTEN_BESIDE_ROWS_MAX:
-            options = lake.SMALL if rows <= SMALL_ROWS_MAX else lake.LARGE
+        good = merged.job.file.good
+        if good.rows <= WRITTEN_BESIDE_ROWS_MAX and good.is_in_memory:
+            options = lake.SMALL if good.rows <= SMALL_ROWS_MAX else lake.LARGE
             sending.write = partial(lake.write_change_file, schema, list(batches), sending.path, options)
         else:
             self._publish(session)
@@ -74,23 +83,32 @@ class Announcer:
     def repeat(self, session: Session, object_ids: Sequence[uuid.UUID]) -> None:
         """Begin again with finished objects whose worker died between commit and publishing.
 
-        Their Parquet files are written from the rows that still are the objects'; removals are not known any more.
+        Their Parquet files are written from the rows that still are the objects'; removals are not known any more. So that
+        of a worker that lives is left to it: it may be about to write the better one.
         """
         if not object_ids:
             return
         outstanding = session.rows(
             """
-            SELECT change_set_id, dataset, object_id, announced_at IS NOT NULL, created_at FROM silver.change_sets
-            WHERE object_id = ANY(%s) AND (announced_at IS NULL OR exported_at IS NULL)
+            SELECT c.change_set_id, c.dataset, c.object_id, c.announced_at IS NOT NULL, c.created_at, EXISTS (
+                SELECT FROM bronze.ingestion_metadata o JOIN bronze.workers w USING (worker_id)
+                WHERE o.object_id = c.object_id AND w.worker_id <> %s AND w.stopped_at IS NULL
+                  AND w.heartbeat_at > clock_timestamp() - make_interval(secs => %s))
+            FROM silver.change_sets c
+            WHERE c.object_id = ANY(%s) AND (c.announced_at IS NULL OR c.exported_at IS NULL)
             """,
-            (list(object_ids),),
+            (self._worker_id, self._silence_seconds, list(object_ids)),
         )
         session.commit()
-        for change_set_id, dataset, object_id, is_announced, created_at in outstanding:
-            if change_set_id in self._sending:
+        for change_set_id, dataset, object_id, is_announced, created_at, is_others in outstanding:
+            if (known := self._sending.get(change_set_id)) and known.export:
                 continue  # by this very worker; its file says more
+            if is_others and is_announced:
+                continue
             sending = self._new(change_set_id, dataset, object_id, created_at)
             sending.is_announced = is_announced
+            if is_others:
+                continue
             try:
                 lake.write_current_rows(session, self._catalog[dataset], object_id, sending.path)
                 self._begin_export(sending)
@@ -119,6 +137,10 @@ class Announcer:
             self._forget(sending)
         failures, self._failures = self._failures, []
         return failures
+
+    def close(self) -> None:
+        """Begin nothing more, so that the process can end; what is not exported the sweep sees to."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _publish(self, session: Session) -> None:
         """Tell gold of all that it was not told of yet; note it and commit."""
@@ -161,7 +183,9 @@ class Announcer:
         try:
             sending.export.result()
         except Unavailable:
-            self._begin_export(sending)
+            for one in self._sending.values():
+                if one.export and one.export.done() and isinstance(one.export.exception(), Unavailable):
+                    self._begin_export(one)
             raise
 
     def _export(self, sending: Sending) -> None:

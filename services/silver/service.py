@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from services.silver.ahead import Ahead
+from services.silver.ahead import READ_BYTES_MAX, Ahead
 from services.silver.announce import Announcer
 from services.silver.claim import Claim, claim, conclude, release
 from services.silver.columns import NoTable
@@ -86,7 +86,8 @@ class SilverService:
         self._own = Scratch(settings.data_dir / "scratch")
         self._scratch = self._own.folder
         self._ahead = Ahead(store, catalog, settings, self._scratch, worker.worker_id)
-        self._announcer = Announcer(store, bus, catalog, self._scratch)
+        silence_seconds = settings.heartbeat_silence_seconds
+        self._announcer = Announcer(store, bus, catalog, self._scratch, worker.worker_id, silence_seconds)
         self._passes = Passes(
             store, bus, catalog, settings, worker.worker_id, gold_models, metrics, self._scratch, self._ahead,
             self._announcer,
@@ -100,17 +101,21 @@ class SilverService:
         self._brake.wait()
         until, handled = time.monotonic() + MOMENT_SECONDS, 0
         self._seen, self._finished = set(), []
-        with self._kept.use() as session:
-            self._ahead.look(session, messages)
-            for raw in messages:
-                goes_on = self._act_on(session, raw)
-                handled += 1
-                if not goes_on or time.monotonic() > until:
-                    break
-        self._ahead.dealt_with(handled)
-        with self._kept.use() as session:
-            self._announcer.repeat(session, self._finished)
-            self._settle(session)
+        try:
+            with self._kept.use() as session:
+                self._ahead.look(session, messages)
+                for raw in messages:
+                    goes_on = self._act_on(session, raw)
+                    handled += 1
+                    if not goes_on or time.monotonic() > until:
+                        break
+            self._ahead.dealt_with(handled)
+            with self._kept.use() as session:
+                self._announcer.repeat(session, self._finished)
+                self._settle(session)
+        except Unavailable:
+            self._ahead.give_up()
+            raise
         return handled
 
     def _act_on(self, session: Session, raw: bytes) -> bool:
@@ -157,6 +162,11 @@ class SilverService:
         declared = self._catalog.datasets.get(dataset or "")
         return declared is not None and declared.skip_superseded
 
+    def close(self) -> None:
+        """Begin nothing more beside the messages, so that the process can end."""
+        self._ahead.close()
+        self._announcer.close()
+
     def process(self, session: Session, object_id: uuid.UUID) -> str | None:
         """Take one object through silver; return its status, None if it is finished or another worker's."""
         status = self._process(session, object_id)
@@ -173,6 +183,8 @@ class SilverService:
             held = claim(session, self._settings, object_id, self._worker.worker_id)
             if held is None:
                 return None
+            if held.obj.size_bytes > READ_BYTES_MAX or held.obj.request:
+                self._settle(session)  # what was merged before does not wait for it
             status = self._load(session, held)
             self._metrics.count(OBJECTS, held.obj.dataset, status)
             if status in ("done", "superseded"):

@@ -31,6 +31,11 @@ class Spool:
             self._path.unlink(missing_ok=True)
 
     @property
+    def memory_bytes(self) -> int:
+        """What the batches hold of the memory."""
+        return self._bytes if self._path is None else 0
+
+    @property
     def is_in_memory(self) -> bool:
         """Whether nothing was written to disk."""
         return self._path is None

@@ -103,7 +103,7 @@ class _Plan:
     def call(self, params: Params) -> tuple[str, Sequence[Any]]:
         """Return the statement that executes it, and its parameters in their order."""
         values = [params[name] for name in self._names] if isinstance(params, Mapping) else list(params or ())
-        return f"EXECUTE {self._name}({', '.join(['%s'] * len(values))})", values
+        return f"EXECUTE {self._name}" + (f"({', '.join(['%s'] * len(values))})" if values else ""), values
 
 
 class PostgresSession:

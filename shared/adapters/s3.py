@@ -160,10 +160,11 @@ class S3:
 
     def fetch(self, info: ObjectInfo, target: Path) -> str:
         """Write exactly the version `info` names into `target` and return its sha256 as hex."""
-        if (data := self._small.read(info)) is not None:
-            target.write_bytes(data)
-            return hashlib.sha256(data).hexdigest()
         what = f"{info.bucket}/{info.key}"
+        if (data := self._small.read(info)) is not None:
+            with translated(what):
+                target.write_bytes(data)
+            return hashlib.sha256(data).hexdigest()
         condition = None if info.version_id else {"If-Match": f'"{info.etag}"'}
         digest, got_bytes = hashlib.sha256(), 0
         with translated(what), target.open("wb") as file:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.silver import ahead, service
+from services.silver import ahead, announce, service
 from services.silver.ahead import CAREFUL_MESSAGES
 from shared import failpoints
 from shared.adapters import stream
@@ -190,6 +190,99 @@ def test_files_beyond_the_room_are_read_in_their_turn(
     pipeline.handle(*events)
     assert list(statuses(pipeline).values()) == ["done"] * 6
     assert 0 < len(read_in_turn) < 6
+
+
+def test_an_event_that_no_ledger_can_be_asked_about_does_not_hide_the_others(pipeline: Pipeline) -> None:
+    odd = bronze_ready(ObjectRef(bucket=BRONZE_BUCKET, key="users/\x00.json", version_id="1"), DAY_ZERO)
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
+    pipeline.handle(*events[:3], odd, *events[3:])
+    assert list(statuses(pipeline).values()) == ["done"] * FILES
+    assert pipeline.rows("SELECT topic FROM bronze.dead_letters") == [("bronze-ready",)]
+
+
+def test_what_was_merged_does_not_wait_for_a_large_file_behind_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "READ_BYTES_MAX", 1_000)
+    monkeypatch.setattr(ahead, "READ_BYTES_MAX", 1_000)
+    small = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(3)]
+    many = json.dumps([{"id": n, "name": f"user {n}"} for n in range(100, 200)]).encode()
+    told: list[int] = []
+    fetch = pipeline.store.fetch
+
+    def noted(info: Any, target: Any) -> str:
+        if info.key == "users/large.json":
+            told.append(len(pipeline.bus.published))
+        return fetch(info, target)
+
+    monkeypatch.setattr(pipeline.store, "fetch", noted)
+    pipeline.handle(*small, dropped(pipeline, "users/large.json", many))
+    assert told == [3]
+    assert len(pipeline.bus.published) == 4
+
+
+def test_exports_that_failed_together_are_tried_again_together(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
+    upload, is_away = pipeline.store.upload, [True]
+
+    def away(*arguments: Any) -> None:
+        if is_away:
+            raise Unavailable("object store", "switched off")
+        upload(*arguments)
+
+    monkeypatch.setattr(pipeline.store, "upload", away)
+    tries = 0
+    while True:
+        try:
+            tries += 1
+            pipeline.handle(*events)
+            break
+        except Unavailable:
+            is_away.clear()
+            assert tries < 4
+    assert pipeline.rows("SELECT count(*) FROM silver.change_sets WHERE exported_at IS NULL") == [(0,)]
+
+
+def test_rows_that_wait_hold_no_more_memory_than_allowed(
+    pipeline: Pipeline, read_in_turn: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "HELD_BYTES_MAX", 0)
+    pipeline.handle(*(dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)))
+    assert list(statuses(pipeline).values()) == ["done"] * FILES
+    assert 0 < len(read_in_turn) < FILES
+    assert [path.name for path in pipeline.silver._scratch.iterdir()] == []
+
+
+def test_a_broker_away_while_a_large_change_set_is_announced_costs_no_export(
+    pipeline: Pipeline, armed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announce, "WRITTEN_BESIDE_ROWS_MAX", 0)
+    event = dropped(pipeline, "users/one.json", user(1))
+    armed("silver.published:unavailable*1")
+    with pytest.raises(Unavailable):
+        pipeline.handle(event)
+    pipeline.handle(event)
+    assert pipeline.rows("SELECT count(*) FROM silver.change_sets WHERE exported_at IS NOT NULL") == [(1,)]
+
+
+def test_the_change_file_of_a_worker_that_lives_is_left_to_it(pipeline: Pipeline) -> None:
+    event = dropped(pipeline, "users/one.json", user(1))
+    pipeline.handle(event)
+    pipeline.session.execute(
+        "UPDATE bronze.ingestion_metadata SET worker_id = 'other';"
+        " UPDATE silver.change_sets SET announced_at = NULL, exported_at = NULL;"
+        " INSERT INTO bronze.workers (worker_id, service, host, pid) VALUES ('other', 'silver', 'there', 1)"
+    )
+    pipeline.session.commit()
+    said = "SELECT announced_at IS NOT NULL, exported_at IS NOT NULL FROM silver.change_sets"
+    pipeline.handle(event)
+    assert pipeline.rows(said) == [(True, False)]
+    pipeline.session.execute("UPDATE bronze.workers SET heartbeat_at = heartbeat_at - interval '1 day'")
+    pipeline.session.commit()
+    pipeline.handle(event)
+    assert pipeline.rows(said) == [(True, True)]
 
 
 def test_nothing_is_left_in_the_scratch_folder(pipeline: Pipeline) -> None:
