@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from shared.catalog import Catalog
 from shared.dataset import Disposition
-from shared.described import CONTENT_SHA256, SOURCE_URL, WRITE_DISPOSITION, Described, ListedTogether, describe, place
+from shared.described import CONTENT_SHA256, SOURCE_URL, WRITE_DISPOSITION, Described, describe, place
 from shared.events import ObjectRef
 from shared.ports import ObjectInfo, ObjectStore, Session
 from shared.session import UNSYNCED
@@ -37,12 +37,7 @@ class Registration:
 
 
 def register(
-    session: Session,
-    store: ObjectStore,
-    catalog: Catalog,
-    ref: ObjectRef,
-    discovered_by: Discovery,
-    listed: ListedTogether | None = None,
+    session: Session, store: ObjectStore, catalog: Catalog, ref: ObjectRef, discovered_by: Discovery
 ) -> Registration | None:
     """Enter an object version into the ledger, once, whoever finds it first; commits.
 
@@ -52,7 +47,7 @@ def register(
     """
     if found := known(session, [ref]):
         return found[ref]
-    described = describe(store, ref, listed)
+    described = describe(store, ref)
     return enter(session, catalog, [described], discovered_by)[0] if described else None
 
 

@@ -10,29 +10,27 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
-from queue import SimpleQueue
 
 from services.ingestor import unfinished
 from services.ingestor.folders import PastDays, day_folder, without
 from services.ingestor.stretches import Memory, digest, stretches
 from shared.catalog import Catalog
-from shared.described import ListedTogether
+from shared.described import ListedTogether, describe
 from shared.errors import ObjectGone
 from shared.events import ObjectRef, bronze_ready, silver_ready
 from shared.landing import database_now
-from shared.ledger import close_deleted, register, release_unclaimed
+from shared.ledger import close_deleted, enter, release_unclaimed
 from shared.ports import EventBus, ObjectInfo, ObjectStore, Session, Warehouse
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, SILVER_READY, Settings
 from shared.version import object_id
 
 log = logging.getLogger(__name__)
 
-# Registering is mostly waiting: for the store to describe the object, for the database to commit.
-REGISTER_THREADS = 6
-REGISTER_ALONE_MAX = 20  # so few are registered without threads
+DESCRIBE_THREADS = 6  # they wait for the store, where its listing does not describe objects
+ENTER_MAX = 200  # versions that are registered by one statement
+_ODD = (ValueError, TypeError, OverflowError)  # what a name or a time that the ledger cannot hold raises
 
 
 @dataclass(frozen=True)
@@ -130,25 +128,32 @@ class Sweeper:
         return listed, registered
 
     def _enter(self, infos: Sequence[ObjectInfo]) -> int:
-        """Register versions, many of them in threads with a session each; return how many the ledger took."""
+        """Register versions, a group of them at once; return how many the ledger took."""
         if not infos:
             return 0
-        count = 1 if len(infos) <= REGISTER_ALONE_MAX else REGISTER_THREADS
         listed = ListedTogether(self._store, map(_ref, infos))
-        sessions: SimpleQueue[Session] = SimpleQueue()
+        with (
+            self._warehouse.session("ingestor-register") as session,
+            ThreadPoolExecutor(DESCRIBE_THREADS, "describe") as pool,
+        ):
+            groups = (infos[start : start + ENTER_MAX] for start in range(0, len(infos), ENTER_MAX))
+            return sum(self._enter_group(session, pool, group, listed) for group in groups)
 
-        def enter(info: ObjectInfo) -> bool:
-            session = sessions.get()
-            try:
-                return _enter(session, self._catalog, self._store, info, listed)
-            finally:
-                sessions.put(session)
-
-        with ExitStack() as opened:
-            for _ in range(count):
-                sessions.put(opened.enter_context(self._warehouse.session("ingestor-register")))
-            pool = opened.enter_context(ThreadPoolExecutor(count, "register"))
-            return sum(pool.map(enter, infos))
+    def _enter_group(
+        self, session: Session, pool: ThreadPoolExecutor, infos: Sequence[ObjectInfo], listed: ListedTogether
+    ) -> int:
+        """Register versions, which are announced with all that is unfinished; return how many are new to the ledger."""
+        try:
+            found = list(pool.map(lambda info: describe(self._store, _ref(info), listed), infos))
+            described = [one for one in found if one]
+            return sum(one.is_new for one in enter(session, self._catalog, described, "sweep"))
+        except _ODD as error:
+            session.rollback()
+            if len(infos) > 1:  # one odd object must not hide the others
+                return sum(self._enter_group(session, pool, [info], listed) for info in infos)
+            fields = {"action": "register_failed", "object_key": infos[0].key, "reason": str(error)}
+            log.exception("An object cannot be registered.", extra=fields)
+            return 0
 
 
 def sweep_once(
@@ -194,18 +199,6 @@ def _ref(info: ObjectInfo) -> ObjectRef:
     return ObjectRef(bucket=info.bucket, key=info.key, version_id=info.version_id)
 
 
-def _enter(session: Session, catalog: Catalog, store: ObjectStore, info: ObjectInfo, listed: ListedTogether) -> bool:
-    """Register a version, which is announced with all that is unfinished; say whether it is new to the ledger."""
-    try:
-        found = register(session, store, catalog, _ref(info), "sweep", listed)
-    except (ValueError, TypeError, OverflowError) as error:  # one odd object must not hide the others
-        session.rollback()
-        fields = {"action": "register_failed", "object_key": info.key, "reason": str(error)}
-        log.exception("An object cannot be registered.", extra=fields)
-        return False
-    return found is not None and found.is_new
-
-
 def _forget(session: Session, store: ObjectStore, identity: uuid.UUID, ref: ObjectRef) -> bool:
     """Close an unfinished object that the listing did not show, once the store confirms that it is gone."""
     try:
@@ -219,16 +212,14 @@ def _forget(session: Session, store: ObjectStore, identity: uuid.UUID, ref: Obje
 def _announce_objects(session: Session, bus: EventBus, overdue: Sequence[unfinished.OverdueObject]) -> int:
     """Announce objects; return how many of them were announced before."""
     now = database_now(session)
-    for one in overdue:
-        bus.publish(BRONZE_READY, one.ref.key, bronze_ready(one.ref, now))
+    bus.publish_all(BRONZE_READY, [(one.ref.key, bronze_ready(one.ref, now)) for one in overdue])
     return sum(one.is_repeated for one in overdue)
 
 
 def _announce_changes(session: Session, bus: EventBus, overdue: Sequence[unfinished.OverdueChange]) -> int:
     """Announce change sets to gold; where the lake lacks one, its object to silver, which writes it there."""
     now = database_now(session)
-    for one in overdue:
-        bus.publish(SILVER_READY, one.change.dataset, silver_ready(one.change, now))
-        if one.unexported:
-            bus.publish(BRONZE_READY, one.unexported.key, bronze_ready(one.unexported, now))
+    bus.publish_all(SILVER_READY, [(one.change.dataset, silver_ready(one.change, now)) for one in overdue])
+    unexported = [one.unexported for one in overdue if one.unexported]
+    bus.publish_all(BRONZE_READY, [(ref.key, bronze_ready(ref, now)) for ref in unexported])
     return len(overdue)

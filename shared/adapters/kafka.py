@@ -93,6 +93,8 @@ class KafkaBus:
 
     def publish_all(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
         """Send several events, each a key and a value, and wait until the broker has them all."""
+        if not events:
+            return
         was_connected = self._producer is not None
         wanted = [event for event in events for _ in range(copies("bus.publish"))]
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from services.ingestor import sweep
 from services.ingestor.schedule import Loop
 from services.ingestor.service import Ingestor
 from services.ingestor.webhook import Receiver, Webhook
@@ -24,8 +25,9 @@ from shared.adapters.postgres import Postgres
 from shared.adapters.s3 import S3, open_s3
 from shared.catalog import Catalog
 from shared.dataset import Dataset
-from shared.described import LANDED_AT, WRITE_DISPOSITION
+from shared.described import LANDED_AT, WRITE_DISPOSITION, Described, ListedTogether, describe
 from shared.events import ObjectRef, read_bronze_ready
+from shared.ports import ObjectStore
 from shared.settings import BRONZE_BUCKET, BRONZE_READY, Settings, data_file_root
 
 CSV = b"id,name\n1,one\n2,two\n"
@@ -389,6 +391,24 @@ def test_a_sweep_of_a_large_bucket_leaves_known_past_days_out_until_the_whole_is
     assert (first.listed, first.registered) == (3, 3)
     assert (narrow.listed, narrow.registered, narrow.gone) == (5, 3, 0)
     assert (whole.listed, whole.registered) == (7, 1)
+
+
+def test_an_object_that_cannot_be_registered_does_not_hide_the_others(
+    ingestor: Ingestor, store: S3, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        store.put_bytes(BRONZE_BUCKET, f"{dataset.name}/{number:02}.csv", b"id,name\n", {})
+
+    def odd(store: ObjectStore, ref: ObjectRef, listed: ListedTogether) -> Described | None:
+        if ref.key.endswith("/05.csv"):
+            raise OverflowError("a time that no clock shows")
+        return describe(store, ref, listed)
+
+    monkeypatch.setattr(sweep, "describe", odd)
+
+    assert (ingestor.sweep_once().registered, ingestor.sweep_once().registered) == (11, 0)
+    monkeypatch.undo()
+    assert ingestor.sweep_once().registered == 1
 
 
 def test_two_ingestors_sweep_at_once_and_register_everything_once(
