@@ -33,13 +33,14 @@ class Described:
 
 def describe(store: ObjectStore, ref: ObjectRef, listed: "ListedTogether | None" = None) -> Described | None:
     """Ask the store for a version; None for what is no file to load: one that is gone, a delete marker, a folder."""
-    versions = listed.versions(ref) if listed else None
-    named = (one for one in versions or () if ref.version_id and one.version_id == ref.version_id and one.is_whole)
+    # Without a version id the object may be another one by the time that it is described.
+    versions = listed.versions(ref) if listed and ref.version_id else None
+    named = next((one for one in versions or () if one.version_id == ref.version_id), None)
     try:
-        info = next(named, None) or store.stat(ref.bucket, ref.key, ref.version_id)
+        info = named if named and named.is_whole else store.stat(ref.bucket, ref.key, ref.version_id)
     except ObjectGone:
         return None
-    return place(store, info, versions)
+    return place(store, info, versions if named else None)
 
 
 def place(store: ObjectStore, info: ObjectInfo, versions: Sequence[ObjectInfo] | None = None) -> Described | None:

@@ -27,6 +27,7 @@ from shared.settings import SILVER_BUCKET, SILVER_READY
 
 WRITTEN_BESIDE_ROWS_MAX = 10_000  # rows of which a change file is written beside the next merge
 SMALL_ROWS_MAX = 200  # rows of which a change file is written as a small one
+OWN_EXPORT_SECONDS_MAX = 120.0  # after the commit, in which a worker that lives writes the change file itself
 THREADS = 1  # it waits for the store's disk; small files are not merged faster than it stores theirs
 
 
@@ -83,8 +84,8 @@ class Announcer:
     def repeat(self, session: Session, object_ids: Sequence[uuid.UUID]) -> None:
         """Begin again with finished objects whose worker died between commit and publishing.
 
-        Their Parquet files are written from the rows that still are the objects'; removals are not known any more. So that
-        of a worker that lives is left to it: it may be about to write the better one.
+        Their Parquet files are written from the rows that still are the objects'; removals are not known any more. So a
+        young one of a worker that lives is left to it: it is about to write the better one.
         """
         if not object_ids:
             return
@@ -93,11 +94,12 @@ class Announcer:
             SELECT c.change_set_id, c.dataset, c.object_id, c.announced_at IS NOT NULL, c.created_at, EXISTS (
                 SELECT FROM bronze.ingestion_metadata o JOIN bronze.workers w USING (worker_id)
                 WHERE o.object_id = c.object_id AND w.worker_id <> %s AND w.stopped_at IS NULL
-                  AND w.heartbeat_at > clock_timestamp() - make_interval(secs => %s))
+                  AND w.heartbeat_at > clock_timestamp() - make_interval(secs => %s)
+                  AND c.created_at > clock_timestamp() - make_interval(secs => %s))
             FROM silver.change_sets c
             WHERE c.object_id = ANY(%s) AND (c.announced_at IS NULL OR c.exported_at IS NULL)
             """,
-            (self._worker_id, self._silence_seconds, list(object_ids)),
+            (self._worker_id, self._silence_seconds, OWN_EXPORT_SECONDS_MAX, list(object_ids)),
         )
         session.commit()
         for change_set_id, dataset, object_id, is_announced, created_at, is_others in outstanding:

@@ -183,8 +183,6 @@ class SilverService:
             held = claim(session, self._settings, object_id, self._worker.worker_id)
             if held is None:
                 return None
-            if held.obj.size_bytes > READ_BYTES_MAX or held.obj.request:
-                self._settle(session)  # what was merged before does not wait for it
             status = self._load(session, held)
             self._metrics.count(OBJECTS, held.obj.dataset, status)
             if status in ("done", "superseded"):
@@ -206,6 +204,8 @@ class SilverService:
         obj = held.obj
         try:
             hit("silver.claimed")
+            if obj.size_bytes > READ_BYTES_MAX or obj.request:
+                self._settle(session)  # what was merged before does not wait for it
             return self._passes.over(session, held)
         except (Rejected, Held, ObjectGone, ObjectDamaged, Unclaimed, NoTable, NotWithdrawn) as verdict:
             session.rollback()

@@ -22,6 +22,7 @@ from shared.settings import BRONZE_READY, DEAD_LETTERS, GOLD_READY, SILVER_READY
 
 # A broker that is away has to show within seconds: the sweep announces again what could not be sent.
 TIMEOUT_MS = 5_000
+TOGETHER_MAX = 500  # events that wait for the broker at once: each has the timeout to get there
 BOOTSTRAP_TIMEOUT_MS = 3_000
 
 
@@ -117,8 +118,10 @@ class KafkaBus:
     def _send(self, topic: str, events: Sequence[tuple[str, bytes]]) -> None:
         with _translated():
             producer = self._kept_producer()
-            for sent in [producer.send(topic, key=key.encode(), value=value) for key, value in events]:
-                sent.get(timeout=TIMEOUT_MS / 1000)
+            for start in range(0, len(events), TOGETHER_MAX):
+                part = events[start : start + TOGETHER_MAX]
+                for sent in [producer.send(topic, key=key.encode(), value=value) for key, value in part]:
+                    sent.get(timeout=TIMEOUT_MS / 1000)
 
     def _kept_producer(self) -> KafkaProducer:
         with self._lock:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from services.silver import passes
 from tests.pipeline import DAY_ZERO, Pipeline
 
 CONTRACT = """
@@ -210,13 +211,13 @@ def test_a_repeat_that_is_overtaken_before_its_lock_is_read_after_all(
     between = counts.land("counts", File("merge", ((DAYS[0], "a", "5"),)).content, "merge", day=1)
     other = counts.worker("other")
 
-    def overtake(session: object, obj: Any) -> None:
+    def overtake(session: object, obj: Any, wait_seconds: float) -> None:
         if obj.object_id == repeat:
             monkeypatch.undo()
             with counts.warehouse.session("other") as theirs:
                 assert other.process(theirs, between) == "done"
 
-    monkeypatch.setattr(counts.silver, "_let_older_snapshots_go_first", overtake)
+    monkeypatch.setattr(passes, "wait_for_older_snapshots", overtake)
     assert counts.process(repeat) == ["done"]
     row = counts.ledger(repeat)
     assert (row["rows_updated"], row["rows_unchanged"]) == (1, 0)

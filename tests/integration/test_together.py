@@ -267,7 +267,14 @@ def test_a_broker_away_while_a_large_change_set_is_announced_costs_no_export(
     assert pipeline.rows("SELECT count(*) FROM silver.change_sets WHERE exported_at IS NOT NULL") == [(1,)]
 
 
-def test_the_change_file_of_a_worker_that_lives_is_left_to_it(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize(
+    "late",
+    [
+        "bronze.workers SET heartbeat_at = heartbeat_at - interval '1 day'",
+        "silver.change_sets SET created_at = created_at - interval '1 hour'",
+    ],
+)
+def test_the_change_file_of_a_worker_that_lives_is_left_to_it_for_a_while(pipeline: Pipeline, late: str) -> None:
     event = dropped(pipeline, "users/one.json", user(1))
     pipeline.handle(event)
     pipeline.session.execute(
@@ -279,7 +286,7 @@ def test_the_change_file_of_a_worker_that_lives_is_left_to_it(pipeline: Pipeline
     said = "SELECT announced_at IS NOT NULL, exported_at IS NOT NULL FROM silver.change_sets"
     pipeline.handle(event)
     assert pipeline.rows(said) == [(True, False)]
-    pipeline.session.execute("UPDATE bronze.workers SET heartbeat_at = heartbeat_at - interval '1 day'")
+    pipeline.session.execute(f"UPDATE {late}")
     pipeline.session.commit()
     pipeline.handle(event)
     assert pipeline.rows(said) == [(True, True)]
