@@ -323,6 +323,20 @@ def wake(process: BaseProcess) -> None:
         assert process.exitcode is not None, "the woken worker did not end"
 
 
+def assert_silver_survives(
+    scene: Scene, processes: multiprocessing.context.ForkServerContext, point: str, action: str, time_by: int = 0
+) -> None:
+    """Let a worker fail at a point (every time or the n-th that it comes by), and see others finish what was prepared."""
+    spec = f"{point}:{action}" + (f"*{time_by}" if time_by else "")
+    process = run_into(processes, silver_process, scene.settings, spec, *scene.events)
+    assert_failed_as_told(process, point, action)
+    scene.silver()
+    wake(process)
+    scene.silver()  # announces what was committed and not announced
+    scene.gold()
+    scene.assert_nothing_shows()
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_silver_fails_between_any_two_steps(
     scene: Scene, processes: multiprocessing.context.ForkServerContext, action: str
@@ -331,13 +345,7 @@ def test_silver_fails_between_any_two_steps(
     scene.note_expected()
     for point in SILVER:
         scene.prepare()
-        process = run_into(processes, silver_process, scene.settings, f"{point}:{action}", *scene.events)
-        assert_failed_as_told(process, point, action)
-        scene.silver()
-        wake(process)
-        scene.silver()  # announces what was committed and not announced
-        scene.gold()
-        scene.assert_nothing_shows()
+        assert_silver_survives(scene, processes, point, action)
 
 
 @pytest.mark.parametrize("action", ["exit", "stop"])
@@ -349,14 +357,7 @@ def test_silver_fails_in_the_middle_of_a_group(
     for point in SILVER:
         scene.prepare_group()
         time_by = 1 if point == "silver.published" else 3  # gold is told of all at once
-        spec = f"{point}:{action}*{time_by}"
-        process = run_into(processes, silver_process, scene.settings, spec, *scene.events)
-        assert_failed_as_told(process, point, action)
-        scene.silver()
-        wake(process)
-        scene.silver()
-        scene.gold()
-        scene.assert_nothing_shows()
+        assert_silver_survives(scene, processes, point, action, time_by)
 
 
 def test_a_file_that_kills_whoever_reads_it_ahead_fails_and_the_others_are_loaded(

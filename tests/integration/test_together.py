@@ -32,6 +32,16 @@ def statuses(pipeline: Pipeline) -> dict[str, str]:
     return dict(pipeline.rows("SELECT object_key, status FROM bronze.ingestion_metadata"))
 
 
+def handle_with_retries(pipeline: Pipeline, events: list[bytes]) -> None:
+    """Handle messages as a worker does that meets servers away, two times at most."""
+    for is_last in (False, False, True):
+        try:
+            pipeline.handle(*events)
+            return
+        except Unavailable:
+            assert not is_last
+
+
 @pytest.fixture
 def armed() -> Iterator[Any]:
     yield failpoints.arm
@@ -125,14 +135,7 @@ def test_what_waits_longer_than_a_moment_comes_again(pipeline: Pipeline, monkeyp
 def test_a_server_away_in_the_middle_costs_nothing(pipeline: Pipeline, armed: Any, point: str) -> None:
     events = [dropped(pipeline, f"users/{n:02}.json", user(n)) for n in range(FILES)]
     armed(f"{point}:unavailable*{1 if point == 'silver.published' else 5}")
-    tries = 0
-    while True:
-        try:
-            tries += 1
-            pipeline.handle(*events)
-            break
-        except Unavailable:
-            assert tries < 3
+    handle_with_retries(pipeline, events)
     assert set(statuses(pipeline).values()) == {"done"}
     assert pipeline.rows(
         "SELECT count(*) FROM silver.change_sets WHERE announced_at IS NULL OR exported_at IS NULL"
@@ -233,15 +236,10 @@ def test_exports_that_failed_together_are_tried_again_together(
         upload(*arguments)
 
     monkeypatch.setattr(pipeline.store, "upload", away)
-    tries = 0
-    while True:
-        try:
-            tries += 1
-            pipeline.handle(*events)
-            break
-        except Unavailable:
-            is_away.clear()
-            assert tries < 4
+    with pytest.raises(Unavailable):
+        pipeline.handle(*events)
+    is_away.clear()
+    handle_with_retries(pipeline, events)
     assert pipeline.rows("SELECT count(*) FROM silver.change_sets WHERE exported_at IS NULL") == [(0,)]
 
 
